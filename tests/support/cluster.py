@@ -1,0 +1,108 @@
+"""Databases for tests: one migrated template per server, one fresh copy per test."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import asyncpg
+
+from devstack.postgres import Cluster, with_database
+
+ROOT = Path(__file__).parents[2]
+
+Kind = Literal["spins", "jackpots"]
+PACKAGES: dict[Kind, str] = {"spins": "spin_server", "jackpots": "jackpot_server"}
+APP_ROLES: dict[Kind, str] = {"spins": "spin_app", "jackpots": "jackpot_app"}
+
+
+@dataclass
+class TestCluster:
+    """One PostgreSQL server as its superuser, and the databases that tests made in it.
+
+    `cluster` is its process, for tests that kill it; None where POSTGRES_DSN names a running server.
+    """
+
+    __test__ = False
+
+    dsn: str
+    cluster: Cluster | None
+    _templates: dict[Kind, str] = field(default_factory=dict)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def template(self, kind: Kind) -> str:
+        """Name of the migrated database of this server that others are copied from; made at first use."""
+        if kind not in self._templates:
+            name = self._new_name(f"{kind}_template")
+            asyncio.run(self._make_template(kind, name))
+            self._templates[kind] = name
+        return self._templates[kind]
+
+    @contextmanager
+    def fresh(self, kind: Kind) -> Iterator[str]:
+        """A migrated, empty database (its DSN); dropped at the end, whoever is still connected."""
+        template, name = self.template(kind), self._new_name(kind)
+        role = APP_ROLES[kind]
+        # A copy does not take the template's rights to connect with it.
+        self._run(
+            f'CREATE DATABASE "{name}" TEMPLATE "{template}"',
+            f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC',
+            f'GRANT CONNECT ON DATABASE "{name}" TO {role}',
+        )
+        try:
+            yield with_database(self.dsn, name)
+        finally:
+            self._run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """A database without any table (its DSN), for tests of the migrations themselves."""
+        name = self._new_name("empty")
+        self._run(f'CREATE DATABASE "{name}"')
+        try:
+            yield with_database(self.dsn, name)
+        finally:
+            self._run(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    def drop_templates(self) -> None:
+        """Leaves a server that is not ours as it was found."""
+        for name in self._templates.values():
+            self._run(f'ALTER DATABASE "{name}" IS_TEMPLATE false', f'DROP DATABASE "{name}" WITH (FORCE)')
+        self._templates.clear()
+
+    def _new_name(self, prefix: str) -> str:
+        return f"{prefix}_{os.getpid()}_{next(self._numbers)}"
+
+    def _run(self, *statements: str) -> None:
+        asyncio.run(_execute(self.dsn, statements))
+
+    async def _make_template(self, kind: Kind, name: str) -> None:
+        await _execute(self.dsn, [f'CREATE DATABASE "{name}"'])
+        await _migrate(with_database(self.dsn, name), kind)
+        # Nobody may be connected to a database while it is copied.
+        await _execute(self.dsn, [f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false IS_TEMPLATE true'])
+
+
+async def _migrate(dsn: str, kind: Kind) -> None:
+    if not (ROOT / PACKAGES[kind] / "migrations/env.py").exists():  # until the package has one
+        files = [ROOT / PACKAGES[kind] / "migrations/versions/0001_initial.sql"]
+        if kind == "spins":
+            files.insert(0, ROOT / "jackpot_outbox/schema.sql")
+        await _execute(dsn, [file.read_text() for file in files])
+    else:
+        from service_kit.migrate import upgrade
+
+        await upgrade(dsn, PACKAGES[kind])
+
+
+async def _execute(dsn: str, statements: "list[str] | tuple[str, ...]") -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
