@@ -21,7 +21,7 @@ SPINS_CHECKS: Mapping[str, str] = {
           LEFT JOIN wallet_entries e ON e.wallet_id = w.wallet_id AND e.entry_number = w.entry_count
          WHERE w.balance_minor <> coalesce(e.balance_minor, 0)""",
     "wallet balance is not the sum of its entries": """
-        SELECT w.wallet_id, w.balance_minor, w.entry_count, coalesce(e.total, 0) AS total, coalesce(e.n, 0) AS n
+        SELECT w.wallet_id, w.balance_minor, w.entry_count, e.total, e.n
           FROM wallets w
           LEFT JOIN (SELECT wallet_id, sum(amount_minor) AS total, count(*) AS n
                        FROM wallet_entries GROUP BY wallet_id) e USING (wallet_id)
@@ -140,15 +140,17 @@ JACKPOTS_CHECKS: Mapping[str, str] = {
 }
 
 SPINS_OF_JACKPOTS = """
-SELECT spin_id, operator_id, user_id, wallet_id, currency_code, wager_minor, game_category, game_id, provider_name,
-       provider_round_id, CASE stake_kind WHEN 0 THEN 1 ELSE stake_kind END AS stake_kind, country_code, client_seed,
-       triggered_tiers
+SELECT spin_id, operator_id, user_id, wallet_id, currency_code, wager_minor, game_category, game_id,
+       provider_name, provider_round_id, greatest(stake_kind, 1) AS stake_kind, country_code,
+       client_seed, triggered_tiers
   FROM spins WHERE has_jackpot"""
 CONTRIBUTIONS = SPINS_OF_JACKPOTS.replace("FROM spins WHERE has_jackpot", "FROM contributions")
 
-CREDITS = "SELECT win, wallet_id || ':' || entry_number AS entry_id, amount_minor FROM wallet_entries WHERE kind = 3"
+CREDITS = """
+SELECT win, wallet_id || ':' || entry_number AS entry_id, amount_minor FROM wallet_entries WHERE kind = 3"""
 PAID_WINS = """
-SELECT 'pools/' || p.pool_id || '/wins/' || w.spin_id AS win, e.wallet_entry_id AS entry_id, w.amount_minor, e.state
+SELECT 'pools/' || p.pool_id || '/wins/' || w.spin_id AS win, e.wallet_entry_id AS entry_id,
+       w.amount_minor, e.state
   FROM wins w JOIN pools p USING (pool_key)
   JOIN LATERAL (SELECT state, wallet_entry_id FROM win_events e
                  WHERE e.pool_key = w.pool_key AND e.spin_id = w.spin_id
@@ -186,12 +188,12 @@ async def findings(spins_dsn: str, jackpots_dsn: str, *, answered: Iterable[UUID
         settled = {row["spin_id"]: tuple(row) for row in await spins.fetch(SPINS_OF_JACKPOTS)}
         contributed = {row["spin_id"]: tuple(row) for row in await jackpots.fetch(CONTRIBUTIONS)}
         found += _differences("contribution", settled, contributed)
-        credits = {row["win"]: (row["entry_id"], row["amount_minor"]) for row in await spins.fetch(CREDITS)}
+        credited = {row["win"]: (row["entry_id"], row["amount_minor"]) for row in await spins.fetch(CREDITS)}
         wins = await jackpots.fetch(PAID_WINS)
         paid = {
             row["win"]: (row["entry_id"], row["amount_minor"]) for row in wins if row["state"] == STATE_PAID
         }
-        found += _differences("credit", credits, paid)
+        found += _differences("credit", credited, paid)
         found += [f"win not paid: {dict(row)}" for row in wins if row["state"] != STATE_PAID]
         there = {row["spin_id"] for row in await spins.fetch("SELECT spin_id FROM spins")}
         found += [f"spin answered but not settled: {spin_id}" for spin_id in answered if spin_id not in there]
