@@ -1,0 +1,72 @@
+# `make` alone explains itself. Needs Python 3.11 or newer, and nothing else that is not installed into .venv.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+PY := .venv/bin/python
+PACKAGES := service_kit jackpot_outbox jackpot_server spin_server devstack
+ARGS ?=
+
+.PHONY: help run test check format lint types layers protos proto lock clean
+
+help:
+	@echo "Afterspin: progressive jackpots off the spin's path."
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  make run PLAY=0          only serves, plays nothing"
+	@echo "  make test ARGS='-k win'  passes arguments on to pytest"
+	@echo "  PG_BIN=/folder make run  uses that PostgreSQL (15 or newer) instead of the embedded one"
+	@echo "  PYTHON=python3.12 make   builds .venv with that Python"
+
+run: .venv/.installed ## databases, cache and both servers, then a player until Ctrl-C
+	@exec $(PY) devstack/leash.py $$PPID SIGTERM -- $(PY) -m devstack run
+
+test: .venv/.installed ## every test that a change must pass, against real servers
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: format lint types layers protos ## what stands in front of a commit: format, lint, types, layers, protos
+
+format: .venv/.installed
+	@$(PY) -m ruff format --check --quiet . || { echo "not formatted: .venv/bin/ruff format ."; exit 1; }
+
+lint: .venv/.installed
+	@$(PY) -m ruff check --quiet .
+
+types: .venv/.installed
+	@$(PY) -m mypy --strict $(PACKAGES) tests protos/generate.py
+
+layers: .venv/.installed
+	@.venv/bin/lint-imports --no-logo > .venv/layers.log || { cat .venv/layers.log; exit 1; }
+
+protos: .venv/.installed
+	@.venv/bin/buf lint protos
+	@$(PY) protos/generate.py --check
+
+proto: .venv/.installed ## generates the code beside the protos
+	@$(PY) protos/generate.py
+
+# UPGRADE=1 takes the newest versions; otherwise what is pinned stays.
+lock: .venv/.installed ## pins every dependency of pyproject.toml with its hashes (UPGRADE=1 renews all)
+	@sh -c 'compile="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --no-emit-index-url $(if $(UPGRADE),--upgrade)"; PATH=".venv/bin:$$PATH"; \
+	  $$compile pyproject.toml -o requirements.lock && \
+	  $$compile pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock'
+
+clean: ## throws away the data of `make run` (.devstack)
+	@rm -rf .devstack
+
+# Everything in the versions of the lock, then the project itself, in place.
+.venv/.installed: requirements-dev.lock pyproject.toml
+	@$(PY) -c '' 2>/dev/null || { \
+	  python=$$(for candidate in $${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14 /usr/bin/python3}; do \
+	    "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	      && echo "$$candidate" && break; done); \
+	  if [ -z "$$python" ]; then \
+	    echo "Python 3.11 or newer with its venv module is needed (on Debian: apt install python3-venv)."; \
+	    echo "Name another one with PYTHON=/path/to/python3 make …"; exit 1; fi; \
+	  echo "Making .venv with $$("$$python" --version); this happens once."; \
+	  "$$python" -m venv --clear .venv; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
