@@ -1,0 +1,1 @@
+"""The jackpot server: records contributions, decides wins, shows pools."""
