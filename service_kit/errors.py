@@ -81,7 +81,7 @@ class Failure(ServiceError):
 
 
 class StartRefused(Exception):
-    """The process must not serve as it is set up. The text tells its operator what to change, and no secret."""
+    """The process must not serve as it is set up. The text tells the operator what to change, no secret."""
 
 
 def invalid_fields(violations: Sequence[FieldViolation]) -> Refusal:

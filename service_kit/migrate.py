@@ -67,7 +67,7 @@ def latest_version(package: str) -> int:
 
 
 async def assert_migrated(connection: asyncpg.Connection, package: str) -> None:
-    """Refuses (StartRefused) a database older than the code. A newer one is taken: replicas update in turn."""
+    """Refuses (StartRefused) a database older than the code; takes a newer one: replicas update in turn."""
     found, needed = await schema_version(connection), latest_version(package)
     if found < needed:
         raise StartRefused(

@@ -72,7 +72,7 @@ CURRENCIES = Currencies({"COIN": _DIGITS_BY_DEFAULT})
 
 
 def share_micros(wager_minor: int, rate_ppm: int) -> int:
-    """The share of a wager, exact: a millionth of a minor unit *is* one micro, so nothing is rounded (PR-01)."""
+    """The share of a wager, exact: a millionth of a minor unit is one micro, nothing is rounded (PR-01)."""
     return wager_minor * rate_ppm
 
 
