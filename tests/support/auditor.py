@@ -103,7 +103,7 @@ JACKPOTS_CHECKS: Mapping[str, str] = {
           JOIN pool_configs f ON f.pool_key = s.pool_key AND f.version = s.config_version
          WHERE s.skip_reason = 0 AND s.amount_micros + s.reserve_micros + s.overflow_micros <>
                c.wager_minor * ((f.config::jsonb ->> 'contribution_ppm')::bigint
-                                + (f.config::jsonb ->> 'reserve_ppm')::bigint)""",
+                                + coalesce((f.config::jsonb ->> 'reserve_ppm')::bigint, 0))""",
     "skipped share has money": """
         SELECT spin_id::text, pool_id FROM contribution_shares
          WHERE skip_reason <> 0 AND (amount_micros <> 0 OR reserve_micros <> 0 OR overflow_micros <> 0)""",
