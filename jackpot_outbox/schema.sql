@@ -52,19 +52,14 @@ CREATE TABLE jackpot_outbox (
 
     PRIMARY KEY (kind, spin_id, win, event_sequence),
     CONSTRAINT jackpot_outbox_kind_is_known CHECK (kind BETWEEN 1 AND 3),
-    CONSTRAINT jackpot_outbox_acknowledgement_names_its_win CHECK ((kind = 3) = (win <> ''))
+    CONSTRAINT jackpot_outbox_acknowledgement_names_its_win CHECK ((kind = 3) = (win <> '')),
+    -- What google.protobuf.Timestamp can say.
+    CONSTRAINT jackpot_outbox_occur_time_is_in_range
+        CHECK (occur_time >= '0001-01-01 00:00+00' AND occur_time < '9999-12-31 00:00+00'),
+    CONSTRAINT jackpot_outbox_credit_time_is_in_range
+        CHECK (credit_time >= '0001-01-01 00:00+00' AND credit_time < '9999-12-31 00:00+00')
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
 CREATE INDEX jackpot_outbox_due ON jackpot_outbox (due_time) WHERE parked_time IS NULL;
-
--- Wakes a relay for rows that nobody dispatches at once (a foreign writer's).
-CREATE FUNCTION jackpot_outbox_notify() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_notify('jackpot_outbox', '');
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER jackpot_outbox_is_due AFTER INSERT ON jackpot_outbox
-    FOR EACH ROW WHEN (NEW.due_time <= now()) EXECUTE FUNCTION jackpot_outbox_notify();
 
 -- The jackpot server's answer to a contribution, kept as long as the spin. Its audit head makes this
 -- database a witness of the other one.
@@ -119,3 +114,20 @@ CREATE TABLE jackpot_cursors (
     lease_holder  text NOT NULL DEFAULT '',
     lease_until   timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
+
+-- After each INSERT: an operator's first row makes its cursor, from which its wins are followed; a row that
+-- is due at once (a foreign writer's; nobody else will send it) wakes a relay.
+CREATE FUNCTION jackpot_outbox_inserted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO jackpot_cursors (operator_id)
+    SELECT DISTINCT operator_id FROM inserted ORDER BY operator_id
+    ON CONFLICT DO NOTHING;
+    IF EXISTS (SELECT FROM inserted WHERE due_time <= now()) THEN
+        PERFORM pg_notify('jackpot_outbox', '');
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER jackpot_outbox_inserted AFTER INSERT ON jackpot_outbox
+    REFERENCING NEW TABLE AS inserted
+    FOR EACH STATEMENT EXECUTE FUNCTION jackpot_outbox_inserted();

@@ -1,0 +1,1 @@
+"""The loss-free client of a jackpot server, for any wallet; knows neither spins nor pools."""

@@ -1,0 +1,388 @@
+"""The SQL of the table jackpot_outbox, and nothing but SQL. Sets in, sets out; locks in the order of keys.
+
+Every function takes a connection of the caller's. Inserts are part of the caller's transaction; what a
+relay does (take, set back, give back, release) is a transaction of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from jackpot_outbox.rows import (
+    AcknowledgementRow,
+    ContributionRow,
+    Kind,
+    Row,
+    RowKey,
+    Setback,
+)
+
+CHANNEL = "jackpot_outbox"
+
+# A row that its writer dispatches itself is left to it for so long before a relay may take it.
+DISPATCH_LEAD_MS = 2_000
+
+# An item that the jackpot server could not take waits 0.25 s, 0.5 s, … up to a minute, ± 50 %.
+BACK_OFF_FIRST_S = 0.25
+BACK_OFF_LONGEST_S = 60.0
+ERROR_TEXT_LIMIT = 256
+
+_Columns: TypeAlias = tuple[tuple[str, str], ...]
+
+_CONTRIBUTION_COLUMNS: _Columns = (
+    ("spin_id", "uuid"),
+    ("operator_id", "text"),
+    ("user_id", "text"),
+    ("wallet_id", "text"),
+    ("currency_code", "text"),
+    ("wager_minor", "bigint"),
+    ("game_category", "smallint"),
+    ("game_id", "text"),
+    ("provider_name", "text"),
+    ("provider_round_id", "text"),
+    ("stake_kind", "smallint"),
+    ("country_code", "text"),
+    ("client_seed", "text"),
+    ("triggered_tiers", "text"),
+    ("occur_time", "timestamptz"),
+)
+_ACKNOWLEDGEMENT_COLUMNS: _Columns = (
+    ("spin_id", "uuid"),
+    ("win", "text"),
+    ("event_sequence", "bigint"),
+    ("operator_id", "text"),
+    ("outcome", "smallint"),
+    ("wallet_entry_id", "text"),
+    ("currency_code", "text"),
+    ("credited_minor", "bigint"),
+    ("credit_time", "timestamptz"),
+    ("failure_reason", "text"),
+)
+
+
+def _insert(kind: Kind, columns: _Columns, first_parameter: int) -> str:
+    names = ", ".join(name for name, _ in columns)
+    arrays = ", ".join(f"${first_parameter + i}::{sort}[]" for i, (_, sort) in enumerate(columns))
+    return (
+        f"INSERT INTO jackpot_outbox (kind, {names}, due_time) "
+        f"SELECT {int(kind)}, {names}, clock_timestamp() + interval '{DISPATCH_LEAD_MS} ms' "
+        f"FROM unnest({arrays}) AS row ({names})"
+    )
+
+
+def contributions_insert(first_parameter: int = 1) -> str:
+    """The INSERT of contribution rows, to stand alone or inside a WITH; takes `contribution_arrays`.
+
+    It uses the parameters from `first_parameter` on. A known key is a unique violation. The rows are due
+    after DISPATCH_LEAD_MS: whoever inserts them dispatches them after the commit.
+    """
+    return _insert(Kind.CONTRIBUTION, _CONTRIBUTION_COLUMNS, first_parameter)
+
+
+def contribution_arrays(rows: Sequence[ContributionRow]) -> list[list[Any]]:
+    """One array per parameter of `contributions_insert`, in the order of `rows` (sorted by spin)."""
+    return [
+        [row.spin_id for row in rows],
+        [row.operator_id for row in rows],
+        [row.user_id for row in rows],
+        [row.wallet_id for row in rows],
+        [row.currency_code for row in rows],
+        [row.wager_minor for row in rows],
+        [row.game_category for row in rows],
+        [row.game_id for row in rows],
+        [row.provider_name for row in rows],
+        [row.provider_round_id for row in rows],
+        [row.stake_kind for row in rows],
+        [row.country_code for row in rows],
+        [row.client_seed for row in rows],
+        [",".join(row.triggered_tiers) for row in rows],
+        [row.occur_time for row in rows],
+    ]
+
+
+def acknowledgements_insert(first_parameter: int = 1) -> str:
+    """As `contributions_insert`, for `acknowledgement_arrays`; a known key is left as it is."""
+    return (
+        _insert(Kind.ACKNOWLEDGEMENT, _ACKNOWLEDGEMENT_COLUMNS, first_parameter) + " ON CONFLICT DO NOTHING"
+    )
+
+
+def acknowledgement_arrays(rows: Sequence[AcknowledgementRow]) -> list[list[Any]]:
+    """One array per parameter of `acknowledgements_insert`, in the order of `rows` (sorted by key)."""
+    return [
+        [row.spin_id for row in rows],
+        [row.win for row in rows],
+        [row.event_sequence for row in rows],
+        [row.operator_id for row in rows],
+        [row.outcome for row in rows],
+        [row.wallet_entry_id for row in rows],
+        [row.currency_code for row in rows],
+        [row.credited_minor for row in rows],
+        [row.credit_time for row in rows],
+        [row.failure_reason for row in rows],
+    ]
+
+
+_INSERT_CONTRIBUTIONS = contributions_insert()
+
+
+async def insert_contributions(connection: asyncpg.Connection, rows: Sequence[ContributionRow]) -> None:
+    """Inserts rows that the caller dispatches after its commit; a known key is a unique violation."""
+    ordered = sorted(rows, key=lambda row: row.spin_id)
+    await connection.execute(_INSERT_CONTRIBUTIONS, *contribution_arrays(ordered))
+
+
+_ROW_COLUMNS = ", ".join(
+    f"o.{name}"
+    for name in (
+        "kind",
+        *(name for name, _ in _CONTRIBUTION_COLUMNS),
+        *(name for name, _ in _ACKNOWLEDGEMENT_COLUMNS if name not in dict(_CONTRIBUTION_COLUMNS)),
+        "due_time",
+    )
+)
+
+_TAKE_DUE = f"""
+WITH due AS MATERIALIZED (
+    SELECT kind, spin_id, win, event_sequence
+    FROM jackpot_outbox
+    WHERE parked_time IS NULL AND due_time <= now()
+      AND kind IN ({Kind.CONTRIBUTION:d}, {Kind.ACKNOWLEDGEMENT:d})
+    ORDER BY due_time
+    LIMIT $1
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE jackpot_outbox AS o
+SET due_time = now() + $2::integer * interval '1 ms'
+FROM due
+WHERE o.kind = due.kind AND o.spin_id = due.spin_id AND o.win = due.win
+  AND o.event_sequence = due.event_sequence
+RETURNING {_ROW_COLUMNS}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Rows that are the taker's until `lease_until` (the database's clock); None if there are no rows."""
+
+    rows: tuple[Row, ...]
+    lease_until: datetime | None
+
+
+async def take_due(connection: asyncpg.Connection, limit: int, lease_ms: int) -> Taken:
+    """Takes up to `limit` due rows, oldest first, and moves their due time by the lease. Its own transaction.
+
+    Rows that another relay is just taking are left to it, so no row is in two hands before its lease ends.
+    """
+    records = await connection.fetch(_TAKE_DUE, limit, lease_ms)
+    return Taken(tuple(map(_row, records)), records[0]["due_time"] if records else None)
+
+
+def _row(record: asyncpg.Record) -> Row:
+    if record["kind"] == Kind.CONTRIBUTION:
+        tiers = record["triggered_tiers"]
+        return ContributionRow(
+            record["spin_id"],
+            record["operator_id"],
+            record["user_id"],
+            record["wallet_id"],
+            record["currency_code"],
+            record["wager_minor"],
+            record["game_category"],
+            record["game_id"],
+            record["provider_name"],
+            record["provider_round_id"],
+            record["stake_kind"],
+            record["country_code"],
+            record["client_seed"],
+            tuple(tiers.split(",")) if tiers else (),
+            record["occur_time"],
+        )
+    return AcknowledgementRow(
+        record["spin_id"],
+        record["win"],
+        record["event_sequence"],
+        record["operator_id"],
+        record["outcome"],
+        record["wallet_entry_id"],
+        record["currency_code"],
+        record["credited_minor"],
+        record["credit_time"],
+        record["failure_reason"],
+    )
+
+
+# Pieces of statements that are handed row keys as four arrays.
+KEYS = "unnest($1::smallint[], $2::uuid[], $3::text[], $4::bigint[]"
+KEY_NAMES = "kind, spin_id, win, event_sequence"
+SAME_KEY = (
+    "o.kind = {0}.kind AND o.spin_id = {0}.spin_id"
+    " AND o.win = {0}.win AND o.event_sequence = {0}.event_sequence"
+)
+KEY_ORDER = "o.kind, o.spin_id, o.win, o.event_sequence"
+
+
+def key_arrays(keys: Sequence[RowKey]) -> list[list[Any]]:
+    """The four arrays that `KEYS` unnests."""
+    return [list(column) for column in zip(*keys, strict=True)] if keys else [[], [], [], []]
+
+
+# A setback may only bring a row forward that is still under the sender's own lease.
+_SET_BACK = f"""
+WITH setback AS MATERIALIZED (
+    SELECT o.kind, o.spin_id, o.win, o.event_sequence, s.error, s.parked,
+           s.lease_until IS NOT DISTINCT FROM o.due_time AS is_leased,
+           clock_timestamp() + interval '1 second' * CASE
+               WHEN s.retry_after_s IS NOT NULL THEN s.retry_after_s
+               ELSE (0.5 + random())
+                   * LEAST({BACK_OFF_LONGEST_S}, {BACK_OFF_FIRST_S} * 2.0 ^ LEAST(o.attempts, 20))
+           END AS retry_time
+    FROM {KEYS}, $5::text[], $6::boolean[], $7::float8[], $8::timestamptz[])
+         AS s ({KEY_NAMES}, error, parked, retry_after_s, lease_until)
+    JOIN jackpot_outbox AS o ON {SAME_KEY.format("s")}
+    WHERE o.parked_time IS NULL
+    ORDER BY {KEY_ORDER}
+    FOR NO KEY UPDATE OF o
+)
+UPDATE jackpot_outbox AS o
+SET attempts = o.attempts + 1,
+    last_error = s.error,
+    parked_time = CASE WHEN s.parked THEN clock_timestamp() END,
+    due_time = CASE WHEN s.is_leased THEN s.retry_time ELSE GREATEST(o.due_time, s.retry_time) END
+FROM setback AS s
+WHERE {SAME_KEY.format("s")}
+"""
+
+
+async def set_back(
+    connection: asyncpg.Connection, setbacks: Sequence[Setback], leases: Sequence[datetime | None]
+) -> None:
+    """Postpones or parks rows; `leases[i]` is until when the sender held the row of `setbacks[i]`, if it did.
+
+    Its own transaction. Rows that are gone or parked stay as they are.
+    """
+    await connection.execute(
+        _SET_BACK,
+        *key_arrays([setback.row.key for setback in setbacks]),
+        [f"{setback.reason}: {setback.message}"[:ERROR_TEXT_LIMIT] for setback in setbacks],
+        [setback.parked for setback in setbacks],
+        [setback.retry_after_s for setback in setbacks],
+        list(leases),
+    )
+
+
+_GIVE_BACK = f"""
+WITH unsent AS MATERIALIZED (
+    SELECT {KEY_ORDER}
+    FROM {KEYS}) AS s ({KEY_NAMES})
+    JOIN jackpot_outbox AS o ON {SAME_KEY.format("s")}
+    WHERE o.due_time = $5 AND o.parked_time IS NULL
+    ORDER BY {KEY_ORDER}
+    FOR NO KEY UPDATE OF o
+)
+UPDATE jackpot_outbox AS o
+SET due_time = clock_timestamp() + $6::integer * interval '1 ms'
+FROM unsent AS s
+WHERE {SAME_KEY.format("s")}
+"""
+
+
+async def give_back(
+    connection: asyncpg.Connection, keys: Sequence[RowKey], lease_until: datetime, delay_ms: int
+) -> None:
+    """Makes taken rows that were not sent due again after `delay_ms`, unless their lease has passed on."""
+    await connection.execute(_GIVE_BACK, *key_arrays(keys), lease_until, delay_ms)
+
+
+_RELEASE = f"""
+WITH parked AS MATERIALIZED (
+    SELECT {KEY_ORDER}
+    FROM jackpot_outbox AS o
+    WHERE parked_time IS NOT NULL AND ($1::uuid[] IS NULL OR spin_id = ANY ($1))
+    ORDER BY {KEY_ORDER}
+    FOR NO KEY UPDATE
+), released AS (
+    UPDATE jackpot_outbox AS o
+    SET parked_time = NULL, attempts = 0, due_time = now()
+    FROM parked AS s
+    WHERE {SAME_KEY.format("s")}
+    RETURNING {KEY_ORDER}
+)
+SELECT {KEY_NAMES}, pg_notify('{CHANNEL}', '') FROM released
+"""
+
+
+async def release(connection: asyncpg.Connection, spin_ids: Sequence[UUID] | None) -> list[RowKey]:
+    """Makes parked rows due again, of `spin_ids` or (None) all, and wakes the relays. Its own transaction."""
+    records = await connection.fetch(_RELEASE, None if spin_ids is None else list(spin_ids))
+    return [
+        (record["kind"], record["spin_id"], record["win"], record["event_sequence"]) for record in records
+    ]
+
+
+_LISTING = """
+SELECT kind, spin_id, win, event_sequence, operator_id, create_time, due_time, attempts, last_error,
+       parked_time
+FROM jackpot_outbox
+WHERE NOT $1 OR parked_time IS NOT NULL
+ORDER BY create_time, kind, spin_id, win, event_sequence
+LIMIT $2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """An open or parked row, as a person wants to see it."""
+
+    key: RowKey
+    operator_id: str
+    create_time: datetime
+    due_time: datetime
+    attempts: int
+    last_error: str
+    parked_time: datetime | None
+
+
+async def listing(connection: asyncpg.Connection, *, parked_only: bool, limit: int) -> list[ListedRow]:
+    """Rows that have not been answered, oldest first."""
+    return [
+        ListedRow(
+            (record["kind"], record["spin_id"], record["win"], record["event_sequence"]),
+            record["operator_id"],
+            record["create_time"],
+            record["due_time"],
+            record["attempts"],
+            record["last_error"],
+            record["parked_time"],
+        )
+        for record in await connection.fetch(_LISTING, parked_only, limit)
+    ]
+
+
+_STATUS = """
+SELECT count(*) FILTER (WHERE parked_time IS NULL) AS open_rows,
+       count(parked_time) AS parked_rows,
+       coalesce(extract(epoch FROM now() - min(create_time) FILTER (WHERE parked_time IS NULL)), 0)::float8
+           AS oldest_s
+FROM jackpot_outbox
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """`oldest_s`: age of the oldest row that is neither answered nor parked; 0 without one."""
+
+    open_rows: int
+    parked_rows: int
+    oldest_s: float
+
+
+async def row_counts(connection: asyncpg.Connection) -> RowCounts:
+    """Counts the rows that have not been answered."""
+    record = await connection.fetchrow(_STATUS)
+    assert record is not None
+    return RowCounts(record["open_rows"], record["parked_rows"], max(0.0, record["oldest_s"]))
