@@ -9,7 +9,7 @@ _MAX_PORT = 65_535
 
 
 def check_address(address: str) -> str:
-    """`address` itself; ValueError unless it is `host:port`, `[ipv6]:port`, `unix:path`, `unix-abstract:name`."""
+    """`address` itself; ValueError unless `host:port`, `[ipv6]:port`, `unix:path` or `unix-abstract:name`."""
     tcp = _TCP.match(address)
     if tcp is not None and int(tcp["port"]) <= _MAX_PORT:
         return address

@@ -159,8 +159,7 @@ def load(*classes: type[ProcessSettings]) -> Any:
     """The settings from the environment, one object per class.
 
     If any is wrong, says on stderr which variables, all of them, and what is expected, and exits
-    with status 2; a value is never shown. Variables with the classes' prefixes that none of
-    them knows are logged as warnings: they are likely typing errors.
+    with status 2; a value is never shown.
     """
     loaded: list[ProcessSettings] = []
     problems: list[str] = []
@@ -170,11 +169,17 @@ def load(*classes: type[ProcessSettings]) -> Any:
         except ValidationError as error:
             problems += _problems(settings_class, error)
     if problems:
-        sys.stderr.write("These settings are wrong:\n" + "".join(f"  {line}\n" for line in problems))
+        sys.stderr.write(
+            "These settings are wrong:\n" + "".join(f"  {line}\n" for line in dict.fromkeys(problems))
+        )
         raise SystemExit(2)
+    return loaded[0] if len(classes) == 1 else tuple(loaded)
+
+
+def warn_of_unknown_variables(*classes: type[ProcessSettings]) -> None:
+    """Logs variables that look like settings of `classes` and are none: most likely typing errors."""
     for variable, meant in unknown_variables(classes, os.environ):
         _log.warning("setting_not_known", variable=variable, did_you_mean=meant)
-    return loaded[0] if len(classes) == 1 else tuple(loaded)
 
 
 def unknown_variables(
