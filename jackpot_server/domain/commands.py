@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 
@@ -35,12 +35,16 @@ class Outcome(IntEnum):
     HOLD_CONFIRMED = 3
 
 
+EligibilityKey: TypeAlias = tuple[str, str, int, str, str, int, str]
+"""Operator, currency, game category, game, provider, stake kind, country."""
+
+
 class Contribute(NamedTuple):
     """One spin's contribution: every field of `RecordContributionRequest`.
 
     A tuple, because a hundred thousand a second are made, sorted and turned into columns. The fields that
-    decide which pools take part stand side by side: `command[ELIGIBILITY]`. Nothing is None but
-    `occur_time`, which is informative and not compared on a repeat.
+    decide which pools take part stand side by side. Nothing is None but `occur_time`, which is informative
+    and not compared on a repeat.
     """
 
     spin_id: UUID
@@ -59,9 +63,11 @@ class Contribute(NamedTuple):
     triggered_tiers: tuple[str, ...] = ()
     occur_time: datetime | None = None
 
+    @property
+    def eligibility(self) -> EligibilityKey:
+        """What decides which pools take part: from `operator_id` to `country_code`."""
+        return self[6:13]
 
-ELIGIBILITY: Final = slice(6, 13)
-"""The part of a `Contribute` from `operator_id` to `country_code`."""
 
 # The contract's name of each compared field of `Contribute`, in the tuple's order.
 _CONTRACT_FIELDS: Final = tuple(

@@ -1,0 +1,75 @@
+"""Seeds, draws and hidden amounts: HMAC-SHA256 over fixed encodings, integers only (PR-12, PR-13, PR-14).
+
+Whatever is hashed is a sequence of parts, each behind its length (4 bytes, big-endian), so that no two
+different sequences give the same bytes. Numbers are 8 bytes, big-endian; texts are UTF-8.
+"""
+
+import hashlib
+import hmac
+from typing import Final
+
+from jackpot_server.domain.pool import Odds
+
+DRAW_BITS: Final = 256
+_DRAWS: Final = 1 << DRAW_BITS
+_HIDDEN_AMOUNT: Final = b"must_hit_by"  # no pool id has an underscore: never the first part of a draw
+_SHA256: Final = "sha256"
+
+
+def part(data: bytes) -> bytes:
+    """One part of what is hashed: its length, then itself."""
+    return len(data).to_bytes(4, "big") + data
+
+
+def number(value: int) -> bytes:
+    """A number as a part."""
+    return part(value.to_bytes(8, "big"))
+
+
+def cycle_seed(root_key: bytes, pool_id: str, cycle: int) -> bytes:
+    """The secret of one cycle of one pool (PR-13)."""
+    return hmac.digest(root_key, part(pool_id.encode()) + number(cycle), _SHA256)
+
+
+def commitment(seed: bytes) -> bytes:
+    """What is published of a seed before any spin of its cycle is known."""
+    return hashlib.sha256(seed).digest()
+
+
+def draw_prefix(pool_id: str, cycle: int) -> bytes:
+    """The parts of a draw before the spin's 16 bytes, their length included."""
+    return part(pool_id.encode()) + number(cycle) + (16).to_bytes(4, "big")
+
+
+def draw_suffix(client_seed: str, config_sha256: bytes) -> bytes:
+    """The parts of a draw after the spin's 16 bytes."""
+    return part(client_seed.encode()) + part(config_sha256)
+
+
+def draw(seed: bytes, prefix: bytes, spin_id: bytes, suffix: bytes) -> int:
+    """A spin's draw: 0 ≤ draw < 2²⁵⁶. The same spin always draws the same; the wager is no part of it."""
+    return int.from_bytes(hmac.digest(seed, prefix + spin_id + suffix, _SHA256), "big")
+
+
+def threshold(odds: Odds, wager_minor: int) -> int:
+    """What a draw must be below to win: ⌊2²⁵⁶ × wager / (per_wager × one_in)⌋; 2²⁵⁶ or more always wins."""
+    return (wager_minor << DRAW_BITS) // (odds.per_wager_minor * odds.one_in)
+
+
+def hidden_amount(
+    seed: bytes, pool_id: str, cycle: int, config_sha256: bytes, low_micros: int, high_micros: int
+) -> int:
+    """The amount at which the cycle falls: uniform in [low, high], both included.
+
+    Rejection sampling: a value beyond the largest multiple of the range is thrown away and the next counter
+    tried, so that no amount is likelier than another.
+    """
+    size = high_micros - low_micros + 1
+    fair = _DRAWS - _DRAWS % size
+    message = part(_HIDDEN_AMOUNT) + part(pool_id.encode()) + number(cycle) + part(config_sha256)
+    counter = 0
+    while True:
+        value = int.from_bytes(hmac.digest(seed, message + number(counter), _SHA256), "big")
+        if value < fair:
+            return low_micros + value % size
+        counter += 1
