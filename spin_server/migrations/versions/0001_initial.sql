@@ -55,7 +55,8 @@ CREATE TABLE spins (
     CONSTRAINT spins_payout_is_not_negative CHECK (payout_minor >= 0)
 );
 CREATE INDEX spins_by_operator ON spins (operator_id, settle_time, spin_id);
-CREATE INDEX spins_by_wallet ON spins (wallet_id, settle_time, spin_id);
+-- A wallet's spins too: it is one user's, who has few.
+CREATE INDEX spins_by_user ON spins (operator_id, user_id, settle_time, spin_id);
 
 -- A wallet's money, entry by entry: each balance is the one before plus the amount.
 CREATE TABLE wallet_entries (
@@ -94,6 +95,14 @@ CREATE TABLE wallet_requests (
     request_time  timestamptz NOT NULL,
     CONSTRAINT wallet_requests_method_is_known CHECK (method BETWEEN 1 AND 3)
 );
+
+-- Nobody else's login gets into this database.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO spin_app', current_database());
+END
+$$;
 
 GRANT USAGE ON SCHEMA public TO spin_app;
 GRANT SELECT, INSERT ON wallets, spins, wallet_entries, wallet_requests TO spin_app;

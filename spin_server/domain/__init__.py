@@ -1,0 +1,1 @@
+"""What the spin server decides, as pure functions: no database, no clock, no randomness, no protobuf."""

@@ -1,0 +1,196 @@
+"""What one batch does between BEGIN and COMMIT: lock the wallets, decide in memory, write sets.
+
+Statements of spins alone, whatever their number: lock, write; and one look at the ids that turned out to be
+known or were refused. Wallet commands add a look and a write; bookings what `book` needs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+import asyncpg
+
+from jackpot_outbox.booking import book
+from jackpot_outbox.rows import Booked, Booking
+from spin_server import store
+from spin_server.credit import credit_to
+from spin_server.domain.commands import CreateWallet, MoveMoney, Play, Settle, SpinCommand, WalletCommand
+from spin_server.domain.facts import NOT_APPLICABLE, PENDING, NewSpin, Refused, SettledSpin
+from spin_server.domain.money_moves import WalletMove, answer_repeated_request, create_wallet, move_money
+from spin_server.domain.settle import Rules, answer_repeat, settle
+from spin_server.domain.wallet import Wallet
+from spin_server.refusals import refusal
+
+Command = Settle | Play | CreateWallet | MoveMoney | Booking
+
+
+@dataclass(frozen=True, slots=True)
+class SpinAnswer:
+    """A spin that is booked; `began_ns` is when its batch began (perf_counter_ns)."""
+
+    spin: SettledSpin
+    replayed: bool
+    began_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveAnswer:
+    """A wallet request that took effect."""
+
+    move: WalletMove
+    replayed: bool
+
+
+Answer = SpinAnswer | MoveAnswer | Booked
+
+
+class SpinTransaction:
+    """The `transact` of the spin server's BatchWriter; keeps nothing between two batches."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+
+    async def __call__(
+        self, connection: asyncpg.Connection, items: list[Command], must_write: bool
+    ) -> Sequence[Answer | Exception]:
+        """`results[i]` answers `items[i]`; a Refusal is that item's alone. Raises what the database raises.
+
+        Commands are decided in arrival order. Bookings come after them (the order of locks: wallets, spins,
+        wins, outbox, cursors) and as one set: the first one's result tells of all of them.
+        """
+        batch = _Batch(await _lock(connection, items), self._rules, len(items))
+        bookings: dict[int, Booking] = {}
+        for index, item in enumerate(items):
+            if isinstance(item, (Settle, Play)):
+                batch.settle(index, item)
+            elif isinstance(item, Booking):
+                batch.results[index] = Booked()
+                bookings[index] = item
+            else:
+                batch.move(index, item)
+        await batch.answer_repeats(connection)
+        await batch.write(connection)
+        if bookings:
+            credit = credit_to(batch.wallets, batch.now)
+            booked = await book(connection, list(bookings.values()), credit=credit, must_write=must_write)
+            batch.results[min(bookings)] = booked
+        elif must_write and not (batch.spins or batch.moves):
+            await store.touch_wallets(connection, batch.wallets)
+        return batch.results
+
+
+async def _lock(connection: asyncpg.Connection, items: Sequence[Command]) -> store.Locked:
+    wallet_ids: set[str] = set()
+    spin_ids = []
+    request_ids = []
+    for item in items:
+        if isinstance(item, (Settle, Play)):
+            wallet_ids.add(item.terms.wallet_id)
+            spin_ids.append(item.terms.spin_id)
+        elif isinstance(item, Booking):
+            wallet_ids |= item.wallet_ids
+        else:
+            wallet_ids.add(item.wallet_id)
+            request_ids.append(item.request_id)
+    return await store.lock_wallets(connection, wallet_ids, spin_ids, request_ids)
+
+
+class _Batch:
+    """One batch in memory: its locked wallets as they become, its results, and what is to be written."""
+
+    def __init__(self, locked: store.Locked, rules: Rules, size: int) -> None:
+        self.began_ns = perf_counter_ns()
+        self.now = locked.now
+        self.wallets = locked.wallets
+        self.results: list[Answer | Exception] = [_UNDECIDED] * size
+        self.spins: list[NewSpin] = []
+        self.moves: list[WalletMove] = []
+        self._rules = rules
+        self._known_spins = locked.known_spins
+        self._known_requests = locked.known_requests
+        self._created: dict[str, Wallet] = {}
+        self._moved: dict[str, Wallet] = {}
+        # To be looked at once more, by index: known ids, and refused ones, which may have been committed
+        # by somebody else while this batch waited for the wallets' locks.
+        self._spins_to_find: dict[int, SpinCommand] = {}
+        self._moves_to_find: dict[int, WalletCommand] = {}
+
+    def settle(self, index: int, command: SpinCommand) -> None:
+        """Decides a spin, or leaves it to `answer_repeats`."""
+        terms = command.terms
+        if terms.spin_id in self._known_spins:
+            self._spins_to_find[index] = command
+            return
+        spin = settle(command, self.wallets, self._rules, self.now)
+        if isinstance(spin, Refused):
+            self._spins_to_find[index] = command
+            self.results[index] = refusal(spin)
+            return
+        jackpot = PENDING if spin.record.has_jackpot else NOT_APPLICABLE
+        self.results[index] = SpinAnswer(SettledSpin(spin.record, jackpot), False, self.began_ns)
+        self.spins.append(spin)
+        self._note_move(terms.wallet_id)
+
+    def move(self, index: int, command: WalletCommand) -> None:
+        """Decides a wallet request, or leaves it to `answer_repeats`."""
+        if command.request_id in self._known_requests:
+            self._moves_to_find[index] = command
+            return
+        if isinstance(command, CreateWallet):
+            move = create_wallet(command, self.wallets, self.now)
+        else:
+            move = move_money(command, self.wallets, self.now)
+        if isinstance(move, Refused):
+            self._moves_to_find[index] = command
+            self.results[index] = refusal(move)
+            return
+        self.results[index] = MoveAnswer(move, False)
+        self.moves.append(move)
+        if isinstance(command, CreateWallet):
+            self._created[command.wallet_id] = self.wallets[command.wallet_id]
+        else:
+            self._note_move(command.wallet_id)
+
+    async def answer_repeats(self, connection: asyncpg.Connection) -> None:
+        """Answers the ids that are known as the first time, with the jackpot as it is now."""
+        if self._spins_to_find:
+            ids = [command.terms.spin_id for command in self._spins_to_find.values()]
+            spins = await store.find_spins(connection, ids)
+            for index, command in self._spins_to_find.items():
+                if spin := spins.get(command.terms.spin_id):
+                    record = answer_repeat(command, spin.record)
+                    self.results[index] = (
+                        refusal(record)
+                        if isinstance(record, Refused)
+                        else SpinAnswer(spin, True, self.began_ns)
+                    )
+        if self._moves_to_find:
+            ids = [command.request_id for command in self._moves_to_find.values()]
+            moves = await store.find_requests(connection, ids)
+            for index, request in self._moves_to_find.items():
+                if first := moves.get(request.request_id):
+                    move = answer_repeated_request(request, first, self.wallets.get(request.wallet_id))
+                    self.results[index] = (
+                        refusal(move) if isinstance(move, Refused) else MoveAnswer(move, True)
+                    )
+
+    async def write(self, connection: asyncpg.Connection) -> None:
+        """Writes what was decided; the wallets move with the spins, or else with the requests."""
+        if self.moves:
+            await store.write_money(
+                connection,
+                list(self._created.values()),
+                [move.request for move in self.moves],
+                [move.entry for move in self.moves if move.entry],
+                () if self.spins else self._moved.values(),
+            )
+        if self.spins:
+            await store.write_spins(connection, self.spins, self.now, self._moved.values())
+
+    def _note_move(self, wallet_id: str) -> None:
+        if wallet_id not in self._created:  # a new wallet is inserted as it is after the batch
+            self._moved[wallet_id] = self.wallets[wallet_id]
+
+
+# Stands for a known id until `answer_repeats` has found it.
+_UNDECIDED = RuntimeError("a known id was not found again")
