@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from devstack.processes import StartError, free_port, spawn, stop, tail, wait_until
+from devstack.processes import StartError, exit_code, free_port, is_running, spawn, stop, tail, wait_until
 
 OLDEST_VERSION = 15
 START_WITHIN_S = 60.0
@@ -122,25 +122,35 @@ class Cluster:
             f"postgresql://{quote(user, safe='')}:{secret}@127.0.0.1:{self.port}/{quote(database, safe='')}"
         )
 
+    @property
+    def version(self) -> int:
+        """Major version of its programs."""
+        return version_of(self.binaries)
+
     def start(self) -> None:
         """Makes the data folder if there is none, starts the server, returns when it takes connections."""
-        if self.process is not None and self.process.poll() is None:
+        if is_running(self.process):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._initialise()
-        for attempt in range(5):
-            port = self.port or free_port()
-            self._spawn(port)
-            try:
-                assert self.process is not None
-                wait_until(self._is_ready, self.process, self.log, START_WITHIN_S)
-            except StartError as error:
-                self.stop()
-                if self.port is None and "Address already in use" in str(error) and attempt < 4:
-                    continue
-                raise StartError(f"PostgreSQL in {self.folder} did not start: {error}") from None
-            self.port = port
-            return
+        self.port = self.port or free_port()
+        self.spawn()
+        assert self.process is not None
+        try:
+            wait_until(self._is_ready, self.process, self.log, START_WITHIN_S)
+        except StartError as error:
+            self.stop()
+            raise StartError(f"PostgreSQL in {self.folder} did not start: {error}") from None
+
+    def spawn(self) -> None:
+        """Starts a server that was started before, without waiting for it."""
+        options = [f"--{name}={value}" for name, value in {**self.settings, "port": str(self.port)}.items()]
+        command = [*self._prefix, str(self.binaries / "postgres"), "-D", str(self.data), *options]
+        self.process = spawn(command, death_signal=signal.SIGINT, log=self.log, user=self._user)
+
+    def exit_code(self) -> int | None:
+        """Of its process; None while that runs, or before it was started."""
+        return exit_code(self.process)
 
     def stop(self) -> None:
         """A fast shutdown: open transactions are rolled back, everything committed is on disk."""
@@ -187,23 +197,14 @@ class Cluster:
             secret.unlink()
         making.rename(self.data)
 
-    def _spawn(self, port: int) -> None:
-        options = [f"--{name}={value}" for name, value in {**self.settings, "port": str(port)}.items()]
-        command = [*self._prefix, str(self.binaries / "postgres"), "-D", str(self.data), *options]
-        self.process = spawn(command, death_signal=signal.SIGINT, log=self.log, user=self._user)
-
     def _is_ready(self) -> bool:
         # What pg_ctl --wait looks at: line 1 is the server's process id, line 8 its state.
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except (FileNotFoundError, PermissionError):
             return False
-        return len(lines) >= 8 and lines[7].strip() == "ready" and int(lines[0]) == self._own_pid
-
-    @property
-    def _own_pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
+        own_pid = self.process.pid if self.process is not None else 0
+        return len(lines) >= 8 and lines[7].strip() == "ready" and int(lines[0]) == own_pid
 
     @property
     def _prefix(self) -> tuple[str, ...]:

@@ -69,6 +69,16 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, within_s: float)
         return process.wait()
 
 
+def exit_code(process: subprocess.Popen[bytes] | None) -> int | None:
+    """Of a process that ended; None while it runs, or where there is none."""
+    return None if process is None else process.poll()
+
+
+def is_running(process: subprocess.Popen[bytes] | None) -> bool:
+    """Whether there is a process, and it has not ended."""
+    return process is not None and process.poll() is None
+
+
 def tail(log: Path, lines: int = 15) -> str:
     """The last lines of a log, indented; empty if there is none."""
     try:

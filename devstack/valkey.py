@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from devstack.processes import StartError, free_port, spawn, stop, wait_until
+from devstack.processes import StartError, exit_code, free_port, is_running, spawn, stop, wait_until
 
 START_WITHIN_S = 20.0
 STOP_WITHIN_S = 10.0
@@ -52,29 +52,27 @@ class Valkey:
 
     def start(self) -> None:
         """Starts the server and returns when it answers."""
-        if self.process is not None and self.process.poll() is None:
+        if is_running(self.process):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        port = self.port or free_port()
-        command = [
-            str(self.program),
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]
-        command += ["--dir", str(self.folder), "--daemonize", "no"]
-        self.process = spawn(command, death_signal=signal.SIGTERM, log=self.log)
+        self.port = self.port or free_port()
+        self.spawn()
+        assert self.process is not None
         try:
-            wait_until(lambda: _answers(port), self.process, self.log, START_WITHIN_S)
+            wait_until(self._answers, self.process, self.log, START_WITHIN_S)
         except StartError as error:
             self.stop()
             raise StartError(f"Valkey in {self.folder} did not start: {error}") from None
-        self.port = port
+
+    def spawn(self) -> None:
+        """Starts a server that was started before, without waiting for it."""
+        command = [str(self.program), "--bind", "127.0.0.1", "--port", str(self.port), "--daemonize", "no"]
+        command += ["--save", "", "--appendonly", "no", "--dir", str(self.folder)]
+        self.process = spawn(command, death_signal=signal.SIGTERM, log=self.log)
+
+    def exit_code(self) -> int | None:
+        """Of its process; None while that runs, or before it was started."""
+        return exit_code(self.process)
 
     def stop(self) -> None:
         """Ends it; what it held is gone."""
@@ -99,12 +97,11 @@ class Valkey:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), PROBE_TIMEOUT_S) as connection:
-            connection.settimeout(PROBE_TIMEOUT_S)
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
-    except OSError:
-        return False
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), PROBE_TIMEOUT_S) as connection:
+                connection.settimeout(PROBE_TIMEOUT_S)
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
