@@ -123,6 +123,16 @@ def overloaded() -> Failure:
     )
 
 
+def starting() -> Failure:
+    """UNAVAILABLE: the server is not ready yet, which is to say that its database is not."""
+    return Failure(
+        grpc.StatusCode.UNAVAILABLE,
+        "DATABASE_UNAVAILABLE",
+        "The server is starting. Nothing was done; repeat the call.",
+        retry_after_s=RETRY_UNAVAILABLE_S,
+    )
+
+
 def draining() -> Failure:
     """UNAVAILABLE: the server is shutting down; nothing was done, another replica may answer."""
     return Failure(
