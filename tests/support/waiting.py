@@ -2,15 +2,19 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 T = TypeVar("T")
 
 POLL_S = 0.02
 
 
+@overload
+async def eventually(check: Callable[[], Coroutine[Any, Any, T]], *, within_s: float = 5) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], *, within_s: float = 5) -> T: ...
 async def eventually(check: Callable[[], T | Awaitable[T]], *, within_s: float = 5) -> T:
     """Calls `check` (plain or async) until it gives something true, and returns that.
 
