@@ -78,7 +78,7 @@ def contribution(request: pb.RecordContributionRequest) -> Contribute:
         or (country_code and not is_country(country_code))
         or (occur_time is not None and not in_range(occur_time))
     ):
-        return _examined_contribution(request)
+        return examined_contribution(request)
     return Contribute(
         parse_uuid(spin_id),
         user_id,
@@ -98,7 +98,8 @@ def contribution(request: pb.RecordContributionRequest) -> Contribute:
     )
 
 
-def _examined_contribution(request: pb.RecordContributionRequest) -> Contribute:
+def examined_contribution(request: pb.RecordContributionRequest) -> Contribute:
+    """The thorough way: says what is wrong with each field."""
     check = Checks()
     command = Contribute(
         spin_id=check.uuid("spin_id", request.spin_id),
