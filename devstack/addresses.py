@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from devstack.processes import free_port, port_is_free
+from devstack.processes import StartError, free_port, port_is_free
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class Addresses:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Addresses":
-        """The defaults, except what a variable names. ValueError if a port is not a number."""
+        """The defaults, except what a variable names. Raises StartError."""
         default = cls()
         return cls(
             spin=environ.get("SPIN_LISTEN", default.spin),
             jackpot=environ.get("JACKPOT_LISTEN", default.jackpot),
             **{
-                name: int(environ.get(variable, getattr(default, name)))
+                name: _number(variable, environ.get(variable, str(getattr(default, name))))
                 for name, variable in _PORT_VARIABLES.items()
             },
         )
@@ -68,6 +68,12 @@ _PORT_VARIABLES = {
     "cache": "DEVSTACK_CACHE_PORT",
 }
 _VARIABLES = {"spin": "SPIN_LISTEN", "jackpot": "JACKPOT_LISTEN", **_PORT_VARIABLES}
+
+
+def _number(variable: str, text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise StartError(f"{variable}={text} is not a port")
+    return int(text)
 
 
 def _port(address: str | int) -> int:

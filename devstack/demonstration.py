@@ -47,10 +47,10 @@ class Second:
         """The line that sums it up."""
         parts = [f"{datetime.now().astimezone():%H:%M:%S}", f"{len(self.answer_s):>3} spins"]
         if self.answer_s:
-            parts.append(f"p50 {words.milliseconds(quantile(self.answer_s, 0.5))}")
-            parts.append(f"p99 {words.milliseconds(quantile(self.answer_s, 0.99))}")
+            parts.append(f"p50 {words.duration(quantile(self.answer_s, 0.5))}")
+            parts.append(f"p99 {words.duration(quantile(self.answer_s, 0.99))}")
         if self.jackpot_s:
-            parts.append(f"jackpot +{words.milliseconds(quantile(self.jackpot_s, 0.5))}")
+            parts.append(f"jackpot +{words.duration(quantile(self.jackpot_s, 0.5))}")
         if self.balance_minor is not None:
             parts.append(f"balance {words.coins(self.balance_minor)}")
         parts.append(pools)

@@ -1,4 +1,4 @@
-"""Runs a command that ends when its parent does: `python leash.py PARENT SIGNAL [--user NAME] -- COMMAND …`.
+"""Runs a command that ends when its parent does: `python leash.py PARENT SIGNAL -- COMMAND …`.
 
 The kernel sends SIGNAL to the command when the thread that started it is gone, however it went (Linux;
 elsewhere the command merely runs). It is a script of its own, and imports nothing of the project, because
@@ -7,7 +7,6 @@ code between fork and exec of a process with gRPC's threads is not safe.
 
 import ctypes
 import os
-import pwd
 import signal
 import sys
 
@@ -19,9 +18,6 @@ def main(arguments: list[str]) -> None:
     separator = arguments.index("--")
     options, command = arguments[:separator], arguments[separator + 1 :]
     parent, death_signal = int(options[0]), signal.Signals[options[1]]
-    if options[2:3] == ["--user"]:
-        become(options[3])
-    # After the change of user, which would take it back.
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
     if os.getppid() != parent:
@@ -30,15 +26,6 @@ def main(arguments: list[str]) -> None:
         os.execvp(command[0], command)
     except OSError as error:
         sys.exit(f"cannot run {command[0]}: {error.strerror}")
-
-
-def become(user: str) -> None:
-    """Gives up root for good."""
-    account = pwd.getpwnam(user)
-    os.chdir("/")
-    os.setgroups([])
-    os.setgid(account.pw_gid)
-    os.setuid(account.pw_uid)
 
 
 if __name__ == "__main__":

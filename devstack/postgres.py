@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -17,9 +18,6 @@ OLDEST_VERSION = 15
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
 SUPERUSER = "postgres"
-# PostgreSQL refuses root. A namespace in which root has this number is enough for it.
-UNPRIVILEGED_ID = 1000
-UNPRIVILEGED_USER = "nobody"
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -78,15 +76,40 @@ def find_binaries(environ: Mapping[str, str] = os.environ) -> Path:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Disguise:
+    """How root runs PostgreSQL, which refuses root: the command in front of it, and whose its data is."""
+
+    prefix: tuple[str, ...]
+    owner: int
+
+
+NO_DISGUISE = Disguise((), os.geteuid())
+# Root with another number, in a namespace of its own. Containers often forbid it.
+IN_A_NAMESPACE = Disguise(("unshare", "-U", "--map-user=1000", "--map-group=1000"), 0)
+# `nobody`, who may still pass through folders that only root may enter, such as root's home.
+AS_NOBODY = Disguise(
+    (
+        "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+        "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--pdeathsig=INT",
+    ),
+    65534,
+)  # fmt: skip
+
+
 @functools.cache
-def namespace_prefix() -> tuple[str, ...] | None:
-    """The command that makes root an ordinary user for PostgreSQL; None where the kernel refuses."""
-    prefix = ("unshare", "-U", f"--map-user={UNPRIVILEGED_ID}", f"--map-group={UNPRIVILEGED_ID}")
-    try:
-        subprocess.run([*prefix, "true"], check=True, capture_output=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return prefix
+def disguise_of_root() -> Disguise:
+    """The first that this system allows. Raises StartError."""
+    for disguise in (IN_A_NAMESPACE, AS_NOBODY):
+        try:
+            subprocess.run([*disguise.prefix, "true"], check=True, capture_output=True, timeout=20)
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return disguise
+    raise StartError(
+        "PostgreSQL refuses to run as root, and this system lets root become nobody else:"
+        " start this as another user, or name servers that run (SPIN_DATABASE_DSN, JACKPOT_DATABASE_DSN)"
+    )
 
 
 class Cluster:
@@ -114,6 +137,7 @@ class Cluster:
         self.data = folder / f"data-{version_of(self.binaries)}"
         self.log = folder / "postgres.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._disguise = disguise_of_root() if os.geteuid() == 0 else NO_DISGUISE
 
     def dsn(self, database: str = "postgres", user: str = SUPERUSER, password: str | None = None) -> str:
         """How to connect; as the superuser unless another user and password are named."""
@@ -145,8 +169,8 @@ class Cluster:
     def spawn(self) -> None:
         """Starts a server that was started before, without waiting for it."""
         options = [f"--{name}={value}" for name, value in {**self.settings, "port": str(self.port)}.items()]
-        command = [*self._prefix, str(self.binaries / "postgres"), "-D", str(self.data), *options]
-        self.process = spawn(command, death_signal=signal.SIGINT, log=self.log, user=self._user)
+        command = [*self._disguise.prefix, str(self.binaries / "postgres"), "-D", str(self.data), *options]
+        self.process = spawn(command, death_signal=signal.SIGINT, log=self.log)
 
     def exit_code(self) -> int | None:
         """Of its process; None while that runs, or before it was started."""
@@ -182,15 +206,12 @@ class Cluster:
         secret = making.with_name("initdb.secret")
         secret.touch(mode=0o600)
         secret.write_text(self.password)
-        if self._user is not None:
-            for path in (making, secret):
-                shutil.chown(path, self._user)
+        for path in (making, secret):
+            os.chown(path, self._disguise.owner, -1)
         command = [str(self.binaries / "initdb"), "--pgdata", str(making), "--username", SUPERUSER]
         command += ["--pwfile", str(secret), "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]
         try:
-            process = spawn(
-                [*self._prefix, *command], death_signal=signal.SIGKILL, log=self.log, user=self._user
-            )
+            process = spawn([*self._disguise.prefix, *command], death_signal=signal.SIGKILL, log=self.log)
             if process.wait() != 0:
                 raise StartError(f"initdb in {self.folder} failed:\n{tail(self.log)}")
         finally:
@@ -205,14 +226,6 @@ class Cluster:
             return False
         own_pid = self.process.pid if self.process is not None else 0
         return len(lines) >= 8 and lines[7].strip() == "ready" and int(lines[0]) == own_pid
-
-    @property
-    def _prefix(self) -> tuple[str, ...]:
-        return (namespace_prefix() or ()) if os.geteuid() == 0 else ()
-
-    @property
-    def _user(self) -> str | None:
-        return UNPRIVILEGED_USER if os.geteuid() == 0 and namespace_prefix() is None else None
 
 
 def _children(pid: int) -> list[int]:

@@ -22,7 +22,6 @@ def spawn(
     *,
     death_signal: signal.Signals,
     log: Path,
-    user: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts a command whose output is appended to `log`.
@@ -32,8 +31,6 @@ def spawn(
     stays with the caller.
     """
     leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), death_signal.name]
-    if user is not None:
-        leash += ["--user", user]
     with log.open("ab") as output:
         return subprocess.Popen(
             [*leash, "--", *command],

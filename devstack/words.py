@@ -23,9 +23,9 @@ def exact_coins(micros: int) -> str:
     return f"{whole}.{fraction.rstrip('0'):0<2}"
 
 
-def milliseconds(seconds: float) -> str:
-    """`1.6 ms`."""
-    return f"{seconds * 1000:.1f} ms"
+def duration(seconds: float) -> str:
+    """`1.6 ms`, and from one second on `1.6 s`."""
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def answered(played: Played) -> str:
@@ -34,7 +34,7 @@ def answered(played: Played) -> str:
     outcome = f"pays {coins(spin.payout.amount_minor)}" if spin.payout.amount_minor else "pays nothing"
     return (
         f"{spin.game_id}: {coins(spin.wager.amount_minor)} {outcome}, answered in "
-        f"{milliseconds(played.answer_s)}; balance {coins(spin.balance.amount_minor)}"
+        f"{duration(played.answer_s)}; balance {coins(spin.balance.amount_minor)}"
     )
 
 
@@ -46,10 +46,10 @@ def followed(spin: spin_pb2.Spin, after_s: float) -> Iterator[str]:
         return
     if spin.jackpot_state != states.JACKPOT_STATE_RECORDED:
         state = states.Name(spin.jackpot_state).removeprefix("JACKPOT_STATE_").lower()
-        yield f"its jackpot is {state} after {milliseconds(after_s)}"
+        yield f"its jackpot is {state} after {duration(after_s)}"
         return
     shares = [f"{pool_id(share.pool)} +{exact_coins(share.amount_micros)}" for share in spin.jackpot_shares]
-    yield f"{milliseconds(after_s)} later: {', '.join(shares) or 'no share'}"
+    yield f"{duration(after_s)} later: {', '.join(shares) or 'no share'}"
     yield from wins(spin, after_s)
 
 
@@ -58,7 +58,7 @@ def wins(spin: spin_pb2.Spin, after_s: float) -> Iterator[str]:
     for win in spin.jackpot_wins:
         state = spin_pb2.JackpotWin.State.Name(win.state).removeprefix("STATE_").lower()
         amount = f"{coins(win.amount.amount_minor)} {CURRENCY}"
-        when = f"{milliseconds(after_s)} after the spin's answer"
+        when = f"{duration(after_s)} after the spin's answer"
         yield f"*** {pool_id(win.pool)} falls: {amount}, {state} {when}"
 
 
