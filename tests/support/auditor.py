@@ -6,6 +6,7 @@ the outbox is empty; then each spin must have exactly one contribution and each 
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -107,13 +108,18 @@ JACKPOTS_CHECKS: Mapping[str, str] = {
     "skipped share has money": """
         SELECT spin_id::text, pool_id FROM contribution_shares
          WHERE skip_reason <> 0 AND (amount_micros <> 0 OR reserve_micros <> 0 OR overflow_micros <> 0)""",
-    "win pays more than its pool held": """
+    "win does not pay what its pool held": """
         SELECT w.pool_key, w.spin_id::text, w.amount_minor, s.balance_micros FROM wins w
           JOIN contribution_shares s ON s.spin_id = w.spin_id AND s.pool_key = w.pool_key
          WHERE w.amount_minor <> s.balance_micros / 1000000""",
-    "win without its contribution": """
-        SELECT w.pool_key, w.spin_id::text FROM wins w LEFT JOIN contributions c USING (spin_id)
-         WHERE c.spin_id IS NULL""",
+    "win without its share": """
+        SELECT w.pool_key, w.spin_id::text FROM wins w
+          LEFT JOIN contribution_shares s ON s.spin_id = w.spin_id AND s.pool_key = w.pool_key
+         WHERE s.skip_reason IS DISTINCT FROM 0""",
+    "win that its draw did not give": """
+        SELECT pool_key, spin_id::text, draw_value, draw_threshold, reached, hidden FROM wins
+         WHERE NOT coalesce(length(draw_threshold) > length(draw_value) OR draw_value < draw_threshold,
+                            reached >= hidden, false)""",
     "cycle of a pool not won exactly once": """
         SELECT p.pool_id, p.cycle, count(w.cycle) FROM pools p LEFT JOIN wins w USING (pool_key)
          GROUP BY p.pool_id, p.cycle HAVING count(w.cycle) <> p.cycle - 1""",
@@ -146,6 +152,13 @@ SELECT spin_id, operator_id, user_id, wallet_id, currency_code, wager_minor, gam
   FROM spins WHERE has_jackpot"""
 CONTRIBUTIONS = SPINS_OF_JACKPOTS.replace("FROM spins WHERE has_jackpot", "FROM contributions")
 
+# What the answers said went into which pool, as this database keeps it, and as the other one does.
+RESULT_SHARES = """
+SELECT r.spin_id, s ->> 'pool' AS pool, (s ->> 'amount_micros')::bigint AS amount_micros
+  FROM jackpot_results r CROSS JOIN LATERAL jsonb_array_elements(r.shares) s"""
+RECORDED_SHARES = """
+SELECT spin_id, 'pools/' || pool_id AS pool, amount_micros FROM contribution_shares WHERE skip_reason = 0"""
+
 CREDITS = """
 SELECT win, wallet_id || ':' || entry_number AS entry_id, amount_minor FROM wallet_entries WHERE kind = 3"""
 PAID_WINS = """
@@ -177,30 +190,63 @@ def _differences(what: str, left: Mapping[Any, Any], right: Mapping[Any, Any]) -
     return findings
 
 
+@dataclass(frozen=True, slots=True)
+class WalletBooks:
+    """What one wallet's own database says, whoever keeps it, to be held against the jackpots database."""
+
+    # By spin: the fields of CONTRIBUTIONS, spin_id included.
+    contributions: Mapping[UUID, tuple[Any, ...]]
+    # By win: the wallet's entry, what was credited.
+    credits: Mapping[str, tuple[str, int]]
+
+
+async def jackpot_findings(jackpots_dsn: str, books: WalletBooks) -> list[str]:
+    """What is wrong in the jackpots database, and between it and the only wallet that it serves."""
+    jackpots = await asyncpg.connect(jackpots_dsn)
+    try:
+        found = await _look(jackpots, JACKPOTS_CHECKS)
+        contributed = {row["spin_id"]: tuple(row) for row in await jackpots.fetch(CONTRIBUTIONS)}
+        found += _differences("contribution", books.contributions, contributed)
+        wins = await jackpots.fetch(PAID_WINS)
+        paid = {
+            row["win"]: (row["entry_id"], row["amount_minor"]) for row in wins if row["state"] == STATE_PAID
+        }
+        found += _differences("credit", books.credits, paid)
+        return found + [f"win not paid: {dict(row)}" for row in wins if row["state"] != STATE_PAID]
+    finally:
+        await jackpots.close()
+
+
+async def share_findings(wallet_dsn: str, jackpots_dsn: str) -> list[str]:
+    """Answers that a wallet's database keeps (jackpot_results) otherwise than they were decided."""
+    wallet, jackpots = await asyncpg.connect(wallet_dsn), await asyncpg.connect(jackpots_dsn)
+    try:
+        told = {(row[0], row[1]): row[2] for row in await wallet.fetch(RESULT_SHARES)}
+        shared = {(row[0], row[1]): row[2] for row in await jackpots.fetch(RECORDED_SHARES)}
+        return _differences("share", told, shared)
+    finally:
+        await wallet.close()
+        await jackpots.close()
+
+
 async def findings(spins_dsn: str, jackpots_dsn: str, *, answered: Iterable[UUID] = ()) -> list[str]:
     """What is wrong, in sentences; empty when every coin is where it belongs.
 
     ``answered``: the ids of the spins that clients were told were settled.
     """
-    spins, jackpots = await asyncpg.connect(spins_dsn), await asyncpg.connect(jackpots_dsn)
+    spins = await asyncpg.connect(spins_dsn)
     try:
-        found = await _look(spins, SPINS_CHECKS) + await _look(jackpots, JACKPOTS_CHECKS)
-        settled = {row["spin_id"]: tuple(row) for row in await spins.fetch(SPINS_OF_JACKPOTS)}
-        contributed = {row["spin_id"]: tuple(row) for row in await jackpots.fetch(CONTRIBUTIONS)}
-        found += _differences("contribution", settled, contributed)
-        credited = {row["win"]: (row["entry_id"], row["amount_minor"]) for row in await spins.fetch(CREDITS)}
-        wins = await jackpots.fetch(PAID_WINS)
-        paid = {
-            row["win"]: (row["entry_id"], row["amount_minor"]) for row in wins if row["state"] == STATE_PAID
-        }
-        found += _differences("credit", credited, paid)
-        found += [f"win not paid: {dict(row)}" for row in wins if row["state"] != STATE_PAID]
+        found = await _look(spins, SPINS_CHECKS)
+        books = WalletBooks(
+            {row["spin_id"]: tuple(row) for row in await spins.fetch(SPINS_OF_JACKPOTS)},
+            {row["win"]: (row["entry_id"], row["amount_minor"]) for row in await spins.fetch(CREDITS)},
+        )
         there = {row["spin_id"] for row in await spins.fetch("SELECT spin_id FROM spins")}
         found += [f"spin answered but not settled: {spin_id}" for spin_id in answered if spin_id not in there]
-        return found
     finally:
         await spins.close()
-        await jackpots.close()
+    found += await share_findings(spins_dsn, jackpots_dsn)
+    return found + await jackpot_findings(jackpots_dsn, books)
 
 
 async def counts(spins_dsn: str, jackpots_dsn: str) -> dict[str, int]:

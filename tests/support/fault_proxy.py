@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
+# Read and not yet passed on, per direction of a connection.
+MAX_CHUNKS_WAITING = 4096
+
 
 class FaultProxy:
     """Forwards to one address until told to misbehave; ``port`` is where clients connect."""
@@ -20,6 +23,7 @@ class FaultProxy:
         self._refusing = False
         self._lose_reply_to: bytes | None = None
         self._lose_request: bytes | None = None
+        # How much later everything passes, each way; what follows is not held up by what is on its way.
         self.delay_s = 0.0
         self.cuts = 0
         self.port = 0
@@ -47,6 +51,11 @@ class FaultProxy:
         self._refusing = refusing
         if refusing:
             self.cut()
+
+    def redirect(self, host: str, port: int) -> None:
+        """Another address from now on; ends the connections to the old one."""
+        self._target = (host, port)
+        self.cut()
 
     def stall(self, stalled: bool = True) -> None:
         """While stalled nothing passes, and nothing is closed: a black hole."""
@@ -88,17 +97,41 @@ class FaultProxy:
         watched: bool,
         silenced: asyncio.Event,
     ) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while data := await source.read(65536):
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_CHUNKS_WAITING)
+        sending = asyncio.create_task(self._send(waiting, sink, both, watched, silenced))
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                while data := await source.read(65536):
+                    await waiting.put((loop.time() + self.delay_s, data))
+            await waiting.put((loop.time() + self.delay_s, b""))
+            await sending
+        finally:
+            sending.cancel()
+
+    async def _send(
+        self,
+        waiting: asyncio.Queue[tuple[float, bytes]],
+        sink: asyncio.StreamWriter,
+        both: set[asyncio.StreamWriter],
+        watched: bool,
+        silenced: asyncio.Event,
+    ) -> None:
+        """Passes on what was read, each piece when it is due, until an empty one or a loss on purpose."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            while True:
+                due, data = await waiting.get()
+                if (left := due - loop.time()) > 0:
+                    await asyncio.sleep(left)
                 await self._flowing.wait()
-                if self.delay_s:
-                    await asyncio.sleep(self.delay_s)
+                if not data:
+                    break
                 if watched and self._lose_request is not None and self._lose_request in data:
                     self._lose_request = None
                     self.cuts += 1
                     break
-                lost = watched and self._lose_reply_to is not None and self._lose_reply_to in data
-                if lost:
+                if watched and self._lose_reply_to is not None and self._lose_reply_to in data:
                     self._lose_reply_to = None
                     silenced.set()
                 elif not watched and silenced.is_set():
