@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
 PACKAGES := service_kit jackpot_outbox jackpot_server spin_server devstack
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517
 ARGS ?=
 
 .PHONY: help run test check format lint types layers protos proto lock clean
@@ -56,7 +57,8 @@ lock: .venv/.installed ## pins every dependency of pyproject.toml with its hashe
 clean: ## throws away the data of `make run` (.devstack)
 	@rm -rf .devstack
 
-# Everything in the versions of the lock, then the project itself, in place.
+# First what builds the few parts that come as sources, then everything in the versions of the lock, then
+# the project itself, in place.
 .venv/.installed: requirements-dev.lock pyproject.toml
 	@$(PY) -c '' 2>/dev/null || { \
 	  python=$$(for candidate in $${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14 /usr/bin/python3}; do \
@@ -67,6 +69,8 @@ clean: ## throws away the data of `make run` (.devstack)
 	    echo "Name another one with PYTHON=/path/to/python3 make …"; exit 1; fi; \
 	  echo "Making .venv with $$("$$python" --version); this happens once."; \
 	  "$$python" -m venv --clear .venv; }
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@awk '/^setuptools==/ { found = 1 } found { print; if (!/\\$$/) exit }' requirements-dev.lock > .venv/build.lock
+	@$(PIP_INSTALL) --require-hashes -r .venv/build.lock
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@$(PIP_INSTALL) -e .
 	@touch $@
