@@ -1,15 +1,22 @@
 """Real servers for the tests: one PostgreSQL and one Valkey per test process, fresh databases per test."""
 
+import asyncio
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+import uvloop
 
 from devstack.postgres import Cluster
 from devstack.valkey import Valkey
 from tests.support.cache import dragonfly_double, flush
 from tests.support.cluster import TestCluster
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the event loop that the servers run on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
