@@ -12,7 +12,7 @@ class Gate:
     def __init__(self, because: Callable[[], Failure]) -> None:
         """Starts closed: a call is answered with what `because` makes."""
         self.closed_because: Callable[[], Failure] | None = because
-        self._calls = 0
+        self.calls_inside = 0
         self._empty = asyncio.Event()
         self._empty.set()
         self._streams: set[OpenStream] = set()
@@ -33,14 +33,14 @@ class Gate:
 
     def enter(self) -> None:
         """A call came in. Its `leave` must follow."""
-        if self._calls == 0:
+        if self.calls_inside == 0:
             self._empty.clear()
-        self._calls += 1
+        self.calls_inside += 1
 
     def leave(self) -> None:
         """A call went out."""
-        self._calls -= 1
-        if self._calls == 0:
+        self.calls_inside -= 1
+        if self.calls_inside == 0:
             self._empty.set()
 
     def hold(self, stream: "OpenStream") -> None:

@@ -70,15 +70,25 @@ class GrpcServer:
         """Calls `hook` when the last call has ended; hooks are called in the reverse order of these calls."""
         self._hooks.append((name, hook))
 
+    @property
+    def calls_inside(self) -> int:
+        """Calls that a handler is at work on, streams not counted."""
+        return self._gate.calls_inside
+
+    @property
+    def open_streams(self) -> int:
+        """Server-streaming calls that have not ended."""
+        return self._gate.open_streams
+
     async def open(self) -> None:
         """Takes the port (StartRefused if it cannot be had) and answers: health says NOT_SERVING."""
+        await self._set_health(HealthCheckResponse.NOT_SERVING)
         server = grpc.aio.server(options=_options(self._settings))
         server.add_generic_rpc_handlers((self._methods,))
-        for service in self._health_names():
-            await self._health.set(service, HealthCheckResponse.NOT_SERVING)
         try:
             port = server.add_insecure_port(self._settings.listen)
         except RuntimeError as error:
+            await server.stop(None)
             raise StartRefused(f"{self._settings.listen} cannot be listened on: is it taken?") from error
         self.address = with_port(self._settings.listen, port)
         await server.start()

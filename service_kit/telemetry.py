@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import IO, Any, Literal
+from typing import Any, Literal, TextIO
 
 import prometheus_client
 import structlog
@@ -28,8 +28,27 @@ _LEVELS: dict[LogLevel, int] = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-# user:password@ of a URL, wherever it stands in a text.
-_URL_PASSWORD = re.compile(r"(\w://[^\s:/@]*:)[^\s@]+@")
+# user:password@ of a URL, or its password=, wherever it stands in a text.
+_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*:)[^\s@]+(?=@)|\b(password=)[^\s&'\"]+")
+
+
+def blot_passwords(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """A processor of structlog: replaces the password of every DSN in the event's texts by ***."""
+    for key, value in event.items():
+        if isinstance(value, str) and ("://" in value or "password=" in value):
+            event[key] = _PASSWORD.sub(r"\1\2***", value)
+    return event
+
+
+_ENRICH: list[Processor] = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    # As text, and without the values of local variables: those may be keys.
+    structlog.processors.format_exc_info,
+    blot_passwords,
+]
 
 
 def get_log(component: str) -> FilteringBoundLogger:
@@ -38,38 +57,20 @@ def get_log(component: str) -> FilteringBoundLogger:
     return log
 
 
-def configure_logging(level: LogLevel, style: LogFormat, stream: IO[str] | None = None) -> None:
+def configure_logging(level: LogLevel, style: LogFormat, stream: TextIO | None = None) -> None:
     """Sets up the logs of the whole process, those of libraries included (from `warning` on).
 
     Writes to `stream`, by default stderr: stdout belongs to what a command answers.
     """
     target = stream if stream is not None else sys.stderr
-    enrich: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # As text, and without the values of local variables: those may be keys.
-        structlog.processors.format_exc_info,
-        blot_passwords,
-    ]
     render = _renderer(style, colors=target.isatty())
     structlog.configure(
-        processors=[*enrich, render],
+        processors=[*_ENRICH, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=target),  # type: ignore[arg-type]
+        logger_factory=lambda *_: structlog.WriteLogger(target),
         cache_logger_on_first_use=True,
     )
-    _route_libraries(max(_LEVELS[level], logging.WARNING), target, enrich, render)
-
-
-def blot_passwords(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    """A processor of structlog: replaces the password of every URL in the event's texts by ***."""
-    for key, value in event.items():
-        if isinstance(value, str) and "://" in value:
-            event[key] = _URL_PASSWORD.sub(r"\1***@", value)
-    return event
+    _route_libraries(max(_LEVELS[level], logging.WARNING), target, render)
 
 
 def serve_metrics(host: str, port: int) -> Callable[[], None]:
@@ -104,14 +105,23 @@ def _renderer(style: LogFormat, *, colors: bool) -> Processor:
     )
 
 
-def _route_libraries(level: int, target: IO[str], enrich: list[Processor], render: Processor) -> None:
+def _route_libraries(level: int, target: TextIO, render: Processor) -> None:
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *enrich],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_ENRICH],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+
+
+# Until `configure_logging` is called: as little as structlog's own default, but to stderr and
+# without the values of local variables.
+structlog.configure(
+    processors=[*_ENRICH, _renderer("console", colors=False)],
+    logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+)
