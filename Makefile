@@ -8,7 +8,7 @@ PACKAGES := service_kit jackpot_outbox jackpot_server spin_server devstack
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517
 ARGS ?=
 
-.PHONY: help run test check format lint types layers protos proto lock clean
+.PHONY: help run test faults bench check format lint types layers protos proto lock clean
 
 help:
 	@echo "Afterspin: progressive jackpots off the spin's path."
@@ -26,6 +26,12 @@ run: .venv/.installed ## databases, cache and both servers, then a player until 
 test: .venv/.installed ## every test that a change must pass, against real servers
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
+faults: .venv/.installed ## kill -9 of every part under load, N=50 times each, then an audit (SEED=… repeats a run)
+	@N=$(or $(N),50) SEED=$(SEED) $(PY) -m pytest tests/faults $(ARGS)
+
+bench: .venv/.installed ## measures what the design promises, into bench/results (ONLY=B11 SECONDS=8 REPEATS=5)
+	@SECONDS=$(SECONDS) REPEATS=$(REPEATS) $(PY) -m bench $(ONLY)
+
 check: format lint types layers protos ## what stands in front of a commit: format, lint, types, layers, protos
 
 format: .venv/.installed
@@ -35,7 +41,7 @@ lint: .venv/.installed
 	@$(PY) -m ruff check --quiet .
 
 types: .venv/.installed
-	@$(PY) -m mypy --strict $(PACKAGES) tests protos/generate.py
+	@$(PY) -m mypy --strict $(PACKAGES) tests bench docs/examples protos/generate.py
 
 layers: .venv/.installed
 	@.venv/bin/lint-imports --no-logo > .venv/layers.log || { cat .venv/layers.log; exit 1; }
