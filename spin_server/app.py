@@ -1,0 +1,122 @@
+"""The composition root: the only file that knows every part of the spin server."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
+
+import asyncpg
+
+from jackpot_outbox.rows import Booking, Row
+from jackpot_outbox.service import Outbox
+from jackpot_outbox.settings import OutboxSettings
+from protos.spin.v1 import spin_pb2_grpc
+from service_kit.database import assert_durable, failure_of
+from service_kit.migrate import assert_migrated
+from service_kit.server import GrpcServer
+from service_kit.telemetry import get_log
+from spin_server.committer import Committer
+from spin_server.domain.settle import Rules
+from spin_server.games import load_games
+from spin_server.reads import Reads
+from spin_server.service import GameService, ProcessInfo, SpinService, WalletService
+from spin_server.settings import SpinSettings
+from spin_server.waiting import JackpotWaiters
+
+log = get_log("spin_server")
+
+DATABASE_PAUSE_S = 0.5
+
+
+class SpinServer:
+    """Everything of one spin server. `server.run_until_signal` starts, serves and stops it."""
+
+    def __init__(self, settings: SpinSettings, outbox_settings: OutboxSettings) -> None:
+        """Opens nothing yet. StartRefused if the games or the address cannot be served."""
+        self._settings = settings
+        catalog = load_games(settings.games_file)
+        jackpots_on = settings.jackpot_mode != "off"
+        self._reads = Reads(partial(settings.create_pool, "spin_server reads"))
+        self._waiters = JackpotWaiters(self._reads.answered, max_waiting=settings.max_jackpot_waiters)
+        self._committer = Committer(
+            self._connect_writer,
+            Rules(catalog, jackpots_on),
+            max_batch=settings.max_batch,
+            max_waiting=settings.max_waiting,
+            on_commit=self._offer,
+            on_booked=self._tell,
+        )
+        self._outbox: Outbox | None = None
+        if jackpots_on:
+            self._outbox = Outbox(
+                outbox_settings,
+                connect=partial(settings.connect, "spin_server outbox"),
+                book=self._book,
+            )
+        process = ProcessInfo(
+            settings.environment, settings.jackpot_mode, datetime.now(UTC), self._jackpot_reachable
+        )
+        spins = SpinService(self._committer, self._reads, self._waiters, catalog, process)
+        wallets = WalletService(self._committer, self._reads)
+        self.server = GrpcServer(
+            settings,
+            [
+                partial(spin_pb2_grpc.add_SpinServiceServicer_to_server, spins),
+                partial(spin_pb2_grpc.add_GameServiceServicer_to_server, GameService(catalog)),
+                partial(spin_pb2_grpc.add_WalletServiceServicer_to_server, wallets),
+            ],
+        )
+
+    async def serve(self) -> None:
+        """Lives until SIGTERM or SIGINT. Ready means: its own database answers."""
+        await self.server.run_until_signal(self.start, self.stop, ready=self._reads.is_up)
+
+    async def start(self) -> None:
+        """Waits for the database, looks whether it may be served, starts the parts that write and send."""
+        connection = await self._first_connection()
+        try:
+            unsafe = await assert_durable(connection, allow_unsafe=self._settings.database_allow_unsafe)
+            await assert_migrated(connection, "spin_server")
+        finally:
+            await connection.close()
+        if unsafe:
+            log.warning("database_may_forget", off=unsafe)
+        await self._reads.open()
+        self._committer.start()
+        if self._outbox is not None:
+            await self._outbox.start()
+
+    async def stop(self) -> None:
+        """After the last call: what is in flight to the jackpot server is booked, then everything closes."""
+        if self._outbox is not None:
+            await self._outbox.close()
+        await self._committer.close()
+        await self._waiters.close()
+        await self._reads.close()
+
+    async def _first_connection(self) -> asyncpg.Connection:
+        while True:
+            try:
+                return await self._settings.connect("spin_server start")
+            except Exception as error:
+                if failure_of(error) is None:
+                    raise
+                log.warning("database_not_reached", error=type(error).__name__)
+            await asyncio.sleep(DATABASE_PAUSE_S)
+
+    async def _connect_writer(self) -> asyncpg.Connection:
+        return await self._settings.connect("spin_server committer")
+
+    async def _book(self, booking: Booking) -> None:
+        await self._committer.book(booking)
+
+    def _offer(self, rows: Sequence[Row]) -> None:
+        if self._outbox is not None:
+            self._outbox.offer(rows)
+
+    def _tell(self, spin_ids: Collection[UUID]) -> None:
+        self._waiters.tell(spin_ids)
+
+    def _jackpot_reachable(self) -> bool:
+        return self._outbox is not None and self._outbox.reachable
