@@ -52,8 +52,8 @@ def draw(seed: bytes, prefix: bytes, spin_id: bytes, suffix: bytes) -> int:
 
 
 def threshold(odds: Odds, wager_minor: int) -> int:
-    """What a draw must be below to win: ⌊2²⁵⁶ × wager / (per_wager × one_in)⌋; 2²⁵⁶ or more always wins."""
-    return (wager_minor << DRAW_BITS) // (odds.per_wager_minor * odds.one_in)
+    """What a draw must be below: ⌊2²⁵⁶ × wager / (per_wager × one_in)⌋; at most 2²⁵⁶, which always wins."""
+    return min((wager_minor << DRAW_BITS) // (odds.per_wager_minor * odds.one_in), _DRAWS)
 
 
 def hidden_amount(

@@ -138,7 +138,8 @@ CREATE TABLE entries (
     pool_key      integer,
     operator_id   text,
     currency_code text NOT NULL,
-    amount_micros bigint NOT NULL,
+    -- A batch may move more than one account can hold: 500 wagers of 10^12 into 16 pools.
+    amount_micros numeric(38) NOT NULL,
     PRIMARY KEY (batch_id, entry_number),
     CONSTRAINT entries_account_is_known CHECK (account BETWEEN 1 AND 8),
     CONSTRAINT entries_pool_accounts_name_a_pool CHECK ((account BETWEEN 2 AND 4) = (pool_key IS NOT NULL)),
@@ -226,6 +227,14 @@ CREATE TABLE operators (
     operator_id        text PRIMARY KEY,
     win_event_sequence bigint NOT NULL
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
+
+-- Nobody else's login gets into this database.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO jackpot_app', current_database());
+END
+$$;
 
 GRANT USAGE ON SCHEMA public TO jackpot_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO jackpot_app;

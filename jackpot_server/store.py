@@ -1,0 +1,409 @@
+"""The statements of one batch: lock, recall what is known, write what was decided. Each is one round trip."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import accumulate, chain
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome
+from jackpot_server.domain.decide import Decision, StoredAcknowledgement
+from jackpot_server.domain.facts import (
+    Contribution,
+    ContributionState,
+    Entry,
+    HoldReason,
+    Proof,
+    ShareRow,
+    Win,
+    WinEvent,
+    WinState,
+)
+from jackpot_server.domain.pool import Lifecycle, PoolState
+
+NUMBERS_PER_SHARE: Final = 9
+_DRAW_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What was found once all locks were taken. `known`: those of the batch's spin ids that are recorded."""
+
+    now: datetime
+    batch_id: int
+    catalog_version: int
+    known: list[UUID]
+    pools: list[PoolState]
+
+
+# The aggregate reads its input to the end: its clock and number are taken when every lock is held.
+LOCK_POOLS = """
+WITH locked AS MATERIALIZED (
+    SELECT pool_key, pool_id, currency_code, state, config_version, cycle_config_version, cycle,
+           cycle_start_micros, cycle_start_time, current_micros, reserve_micros, overflow_micros,
+           version, update_time, last_win_minor, last_win_time
+      FROM pools
+     WHERE pool_key = ANY($1::integer[])
+     ORDER BY pool_key
+       FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT count(*) AS pool_count, clock_timestamp() AS now, nextval('batch_ids') AS batch_id FROM locked
+)
+SELECT moment.now, moment.batch_id, (SELECT version FROM catalog) AS catalog_version,
+       ARRAY(SELECT spin_id FROM contributions WHERE spin_id = ANY($2::uuid[])) AS known,
+       locked.*
+  FROM moment LEFT JOIN locked ON true
+"""
+_MOMENT_COLUMNS: Final = 4
+
+
+async def lock_pools(
+    connection: asyncpg.Connection, pool_keys: Sequence[int], spin_ids: Sequence[UUID]
+) -> Locked:
+    """Locks the pools in order of their keys, then reads the clock and which spins are known."""
+    rows = await connection.fetch(LOCK_POOLS, pool_keys, spin_ids)
+    now, batch_id, catalog_version, known, pool_key = rows[0][: _MOMENT_COLUMNS + 1]
+    pools = [] if pool_key is None else [pool_of(row[_MOMENT_COLUMNS:]) for row in rows]
+    return Locked(now, batch_id, catalog_version, known, pools)
+
+
+def pool_of(row: Sequence[Any]) -> PoolState:
+    """A pool from the columns of `pools`, in the table's order."""
+    pool_key, pool_id, currency_code, state, *rest = row
+    return PoolState(pool_key, pool_id, currency_code, Lifecycle(state), *rest)
+
+
+# In the order of `Contribute`, then what was recorded of it.
+SELECT_CONTRIBUTIONS = """
+SELECT spin_id, user_id, wallet_id, provider_round_id, client_seed, wager_minor, operator_id,
+       currency_code, game_category, game_id, provider_name, stake_kind, country_code,
+       triggered_tiers, occur_time, record_time, shares
+  FROM contributions"""
+READ_CONTRIBUTIONS = SELECT_CONTRIBUTIONS + " WHERE spin_id = ANY($1::uuid[])"
+
+
+async def read_contributions(
+    connection: asyncpg.Connection, spin_ids: Collection[UUID]
+) -> dict[UUID, Contribution]:
+    """Those of the contributions that exist, by spin id."""
+    rows = await connection.fetch(READ_CONTRIBUTIONS, spin_ids)
+    return {row["spin_id"]: contribution_of(row) for row in rows}
+
+
+def contribution_of(row: asyncpg.Record) -> Contribution:
+    """A contribution from the columns of SELECT_CONTRIBUTIONS."""
+    *fields, tiers, occur_time, record_time, numbers = row
+    command = Contribute._make([*fields, tuple(tiers.split(",")) if tiers else (), occur_time])
+    return Contribution(command, record_time, ContributionState.RECORDED, share_rows(numbers))
+
+
+def share_rows(numbers: Iterable[int]) -> list[ShareRow]:
+    """The stored numbers of all shares, nine to a share."""
+    number = iter(numbers)
+    return list(zip(*[number] * NUMBERS_PER_SHARE, strict=True))
+
+
+# Facts of a win, then its last event.
+WIN_COLUMNS = """
+       w.pool_key, p.pool_id, w.tier, w.cycle, w.config_version, w.spin_id, w.operator_id, w.user_id,
+       w.wallet_id, w.game_id, w.currency_code, w.amount_minor, w.shadow, w.draw_value, w.draw_threshold,
+       w.reached, w.hidden, w.decide_time, e.state, e.hold_reason, e.review_required, e.spin_voided,
+       e.wallet_entry_id, e.pay_time, e.sequence"""
+WINS_AS_THEY_ARE = """
+  FROM wins w
+  JOIN pools p USING (pool_key)
+ CROSS JOIN LATERAL (
+        SELECT * FROM win_events
+         WHERE pool_key = w.pool_key AND spin_id = w.spin_id
+         ORDER BY sequence DESC LIMIT 1) e"""
+READ_WINS = f"""
+SELECT {WIN_COLUMNS} {WINS_AS_THEY_ARE}
+ WHERE w.spin_id = ANY($1::uuid[])
+ ORDER BY w.spin_id, w.pool_key
+"""
+
+
+async def read_wins(connection: asyncpg.Connection, spin_ids: Collection[UUID]) -> dict[UUID, list[Win]]:
+    """The wins of spins, as they are now, by spin id; within a spin by pool key."""
+    wins: defaultdict[UUID, list[Win]] = defaultdict(list)
+    for row in await connection.fetch(READ_WINS, spin_ids):
+        wins[row["spin_id"]].append(win_of(row))
+    return wins
+
+
+def win_of(row: asyncpg.Record) -> Win:
+    """A win from WIN_COLUMNS, which may be the first of a longer row."""
+    value, threshold, reached, hidden, decide_time, state, hold_reason = row[13:20]
+    proof = Proof(
+        None if value is None else int.from_bytes(value, "big"),
+        None if threshold is None else int.from_bytes(threshold, "big"),
+        reached,
+        hidden,
+    )
+    fields: list[Any] = [*row[:13], proof, decide_time, WinState(state), HoldReason(hold_reason), *row[20:25]]
+    return Win(*fields)
+
+
+READ_ACKNOWLEDGEMENTS = """
+SELECT p.pool_id, a.spin_id, a.outcome, a.wallet_entry_id, a.credited_minor, a.currency_code,
+       a.event_sequence, a.credit_time, a.failure_reason
+  FROM acknowledgements a
+  JOIN pools p USING (pool_key)
+ WHERE a.spin_id = ANY($1::uuid[])
+ ORDER BY a.acknowledgement_id
+"""
+
+
+async def read_acknowledgements(
+    connection: asyncpg.Connection, spin_ids: Collection[UUID]
+) -> dict[tuple[str, UUID], list[Acknowledge]]:
+    """Everything that wallets said about the wins of spins, oldest first, by pool id and spin id."""
+    said: defaultdict[tuple[str, UUID], list[Acknowledge]] = defaultdict(list)
+    for pool_id, spin_id, outcome, *rest in await connection.fetch(READ_ACKNOWLEDGEMENTS, spin_ids):
+        said[pool_id, spin_id].append(Acknowledge(pool_id, spin_id, Outcome(outcome), *rest))
+    return said
+
+
+# The shares of all contributions come as one array; each row takes its part of it.
+WRITE_BATCH = """
+WITH batch AS (
+    INSERT INTO batches (batch_id, batch_time) VALUES ($1::bigint, $2::timestamptz)
+), contribution AS (
+    INSERT INTO contributions (
+           batch_id, record_time, shares,
+           spin_id, user_id, wallet_id, provider_round_id, client_seed, wager_minor, operator_id,
+           currency_code, game_category, game_id, provider_name, stake_kind, country_code,
+           triggered_tiers, occur_time)
+    SELECT $1::bigint, $2::timestamptz, ($3::bigint[])[u.shares_before + 1 : u.shares_end],
+           u.spin_id, u.user_id, u.wallet_id, u.provider_round_id, u.client_seed, u.wager_minor,
+           u.operator_id, u.currency_code, u.game_category, u.game_id, u.provider_name, u.stake_kind,
+           u.country_code, u.triggered_tiers, u.occur_time
+      FROM unnest($4::integer[], $5::integer[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[],
+                  $11::bigint[], $12::text[], $13::text[], $14::smallint[], $15::text[], $16::text[],
+                  $17::smallint[], $18::text[], $19::text[], $20::timestamptz[])
+        AS u (shares_before, shares_end, spin_id, user_id, wallet_id, provider_round_id, client_seed,
+              wager_minor, operator_id, currency_code, game_category, game_id, provider_name, stake_kind,
+              country_code, triggered_tiers, occur_time)
+     ORDER BY u.spin_id
+), entry AS (
+    INSERT INTO entries (batch_id, entry_number, account, kind, pool_key, operator_id, currency_code,
+                         amount_micros)
+    SELECT $1::bigint, u.entry_number, u.account, u.kind, u.pool_key, u.operator_id, u.currency_code,
+           u.amount_micros
+      FROM unnest($21::smallint[], $22::smallint[], $23::integer[], $24::text[], $25::text[], $26::numeric[])
+           WITH ORDINALITY
+        AS u (account, kind, pool_key, operator_id, currency_code, amount_micros, entry_number)
+)
+UPDATE pools AS p
+   SET cycle_config_version = u.cycle_config_version,
+       cycle = u.cycle,
+       cycle_start_micros = u.cycle_start_micros,
+       cycle_start_time = u.cycle_start_time,
+       current_micros = u.current_micros,
+       reserve_micros = u.reserve_micros,
+       overflow_micros = u.overflow_micros,
+       version = u.version,
+       update_time = u.update_time,
+       last_win_minor = u.last_win_minor,
+       last_win_time = u.last_win_time
+  FROM unnest($27::integer[], $28::integer[], $29::bigint[], $30::bigint[], $31::timestamptz[], $32::bigint[],
+              $33::bigint[], $34::bigint[], $35::bigint[], $36::timestamptz[], $37::bigint[],
+              $38::timestamptz[])
+    AS u (pool_key, cycle_config_version, cycle, cycle_start_micros, cycle_start_time, current_micros,
+          reserve_micros, overflow_micros, version, update_time, last_win_minor, last_win_time)
+ WHERE p.pool_key = u.pool_key
+"""
+
+
+async def write_batch(connection: asyncpg.Connection, batch_id: int, decision: Decision) -> None:
+    """Everything but wins: the batch, its contributions and entries, and the pools that are locked."""
+    await connection.execute(
+        WRITE_BATCH,
+        batch_id,
+        decision.now,
+        *_contribution_columns(decision.contributions),
+        *_columns(decision.entries, len(Entry._fields)),
+        *_columns([_pool_row(pool) for pool in decision.pools], 12),
+    )
+
+
+def _contribution_columns(contributions: Sequence[Contribution]) -> list[Sequence[Any]]:
+    numbers = list(chain.from_iterable(chain.from_iterable(c.shares for c in contributions)))
+    ends = list(accumulate([NUMBERS_PER_SHARE * len(c.shares) for c in contributions]))
+    columns = _columns([c.command for c in contributions], len(Contribute._fields))
+    columns[-2] = [",".join(tiers) for tiers in columns[-2]]
+    return [numbers, [0, *ends[:-1]] if ends else [], ends, *columns]
+
+
+def _pool_row(pool: PoolState) -> tuple[Any, ...]:
+    return (
+        pool.pool_key,
+        pool.cycle_config_version,
+        pool.cycle,
+        pool.cycle_start_micros,
+        pool.cycle_start_time,
+        pool.current_micros,
+        pool.reserve_micros,
+        pool.overflow_micros,
+        pool.version,
+        pool.update_time,
+        pool.last_win_minor,
+        pool.last_win_time,
+    )
+
+
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+# The counters are locked in order of their operators; the events take the numbers that they were bumped by.
+WRITE_WINS = """
+WITH bumped AS (
+    INSERT INTO operators AS o (operator_id, win_event_sequence)
+    SELECT u.operator_id, u.event_count
+      FROM unnest($3::text[], $4::bigint[]) AS u (operator_id, event_count)
+     ORDER BY u.operator_id
+        ON CONFLICT (operator_id) DO UPDATE
+       SET win_event_sequence = o.win_event_sequence + EXCLUDED.win_event_sequence
+    RETURNING o.operator_id, o.win_event_sequence
+), counter AS MATERIALIZED (
+    SELECT b.operator_id, b.win_event_sequence - u.event_count AS last_before
+      FROM bumped b
+      JOIN unnest($3::text[], $4::bigint[]) AS u (operator_id, event_count) USING (operator_id)
+), win AS (
+    INSERT INTO wins (
+           batch_id, decide_time, pool_key, spin_id, cycle, config_version, tier, operator_id, user_id,
+           wallet_id, game_id, currency_code, amount_minor, shadow, draw_value, draw_threshold, reached,
+           hidden)
+    SELECT $1::bigint, $2::timestamptz, u.*
+      FROM unnest($5::integer[], $6::uuid[], $7::bigint[], $8::integer[], $9::text[], $10::text[],
+                  $11::text[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::boolean[],
+                  $17::bytea[], $18::bytea[], $19::bigint[], $20::bigint[])
+        AS u (pool_key, spin_id, cycle, config_version, tier, operator_id, user_id, wallet_id, game_id,
+              currency_code, amount_minor, shadow, draw_value, draw_threshold, reached, hidden)
+     ORDER BY u.pool_key, u.spin_id
+), event AS (
+    INSERT INTO win_events (
+           batch_id, event_time, operator_id, sequence, pool_key, spin_id, kind, state, hold_reason,
+           review_required, spin_voided, wallet_entry_id, pay_time)
+    SELECT $1::bigint, $2::timestamptz, u.operator_id, counter.last_before + u.number, u.pool_key, u.spin_id,
+           u.kind, u.state, u.hold_reason, u.review_required, u.spin_voided, u.wallet_entry_id, u.pay_time
+      FROM unnest($21::text[], $22::bigint[], $23::integer[], $24::uuid[], $25::smallint[], $26::smallint[],
+                  $27::smallint[], $28::boolean[], $29::boolean[], $30::text[], $31::timestamptz[])
+        AS u (operator_id, number, pool_key, spin_id, kind, state, hold_reason, review_required,
+              spin_voided, wallet_entry_id, pay_time)
+      JOIN counter USING (operator_id)
+     ORDER BY u.operator_id, u.number
+), acknowledgement AS (
+    INSERT INTO acknowledgements (
+           batch_id, acknowledge_time, pool_key, spin_id, outcome, wallet_entry_id, credited_minor,
+           currency_code, credit_time, failure_reason, event_sequence, took_effect)
+    SELECT $1::bigint, $2::timestamptz, u.*
+      FROM unnest($32::integer[], $33::uuid[], $34::smallint[], $35::text[], $36::bigint[], $37::text[],
+                  $38::timestamptz[], $39::text[], $40::bigint[], $41::boolean[])
+        AS u (pool_key, spin_id, outcome, wallet_entry_id, credited_minor, currency_code, credit_time,
+              failure_reason, event_sequence, took_effect)
+), commitment AS (
+    INSERT INTO seed_commitments (commit_time, pool_key, cycle, key_id, commitment)
+    SELECT $2::timestamptz, u.*
+      FROM unnest($42::integer[], $43::bigint[], $44::text[], $45::bytea[])
+        AS u (pool_key, cycle, key_id, commitment)
+     ORDER BY u.pool_key, u.cycle
+)
+SELECT operator_id, last_before FROM counter
+"""
+
+
+async def write_wins(
+    connection: asyncpg.Connection,
+    batch_id: int,
+    decision: Decision,
+    commitments: Sequence[tuple[int, int, str, bytes]],
+) -> Mapping[str, int]:
+    """Wins, their events, acknowledgements and commitments (pool key, cycle, key id, SHA-256 of the seed).
+
+    Returns the number of each operator's last event before the batch's own.
+    """
+    rows = await connection.fetch(
+        WRITE_WINS,
+        batch_id,
+        decision.now,
+        *_columns(list(decision.event_counts().items()), 2),
+        *_columns([_win_row(win) for win in decision.wins], 16),
+        *_columns([_event_row(event) for event in decision.events], 11),
+        *_columns([_acknowledgement_row(said) for said in decision.acknowledgements], 10),
+        *_columns(commitments, 4),
+    )
+    return {row["operator_id"]: row["last_before"] for row in rows}
+
+
+def _win_row(win: Win) -> tuple[Any, ...]:
+    value, threshold = win.proof.value, win.proof.threshold
+    return (
+        win.pool_key,
+        win.spin_id,
+        win.cycle,
+        win.config_version,
+        win.tier,
+        win.operator_id,
+        win.user_id,
+        win.wallet_id,
+        win.game_id,
+        win.currency_code,
+        win.amount_minor,
+        win.shadow,
+        None if value is None else value.to_bytes(_DRAW_BYTES, "big"),
+        None if threshold is None else threshold_bytes(threshold),
+        win.proof.reached,
+        win.proof.hidden,
+    )
+
+
+def threshold_bytes(threshold: int) -> bytes:
+    """32 bytes, big-endian; 33 of a threshold that every draw is below."""
+    return threshold.to_bytes(_DRAW_BYTES if threshold < 1 << 8 * _DRAW_BYTES else _DRAW_BYTES + 1, "big")
+
+
+def _event_row(event: WinEvent) -> tuple[Any, ...]:
+    win = event.win
+    return (
+        win.operator_id,
+        -win.event_sequence,
+        win.pool_key,
+        win.spin_id,
+        event.kind,
+        win.state,
+        win.hold_reason,
+        win.review_required,
+        win.spin_voided,
+        win.wallet_entry_id,
+        win.pay_time,
+    )
+
+
+def _acknowledgement_row(said: StoredAcknowledgement) -> tuple[Any, ...]:
+    command = said.command
+    return (
+        said.win.pool_key,
+        command.spin_id,
+        command.outcome,
+        command.wallet_entry_id,
+        command.credited_minor,
+        command.currency_code,
+        command.credit_time,
+        command.failure_reason,
+        command.event_sequence,
+        said.took_effect,
+    )
+
+
+WRITE_EMPTY_BATCH = "INSERT INTO batches (batch_id, batch_time) VALUES ($1, $2)"
+
+
+async def write_empty_batch(connection: asyncpg.Connection, locked: Locked) -> None:
+    """A batch of repeats only, written where its commit must wait for what an earlier one left in doubt."""
+    await connection.execute(WRITE_EMPTY_BATCH, locked.batch_id, locked.now)

@@ -1,0 +1,224 @@
+"""What one batch does between BEGIN and COMMIT, and what is told of it once it is committed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import asyncpg
+import grpc
+
+from jackpot_server import store
+from jackpot_server.catalog_store import load_catalog, read_commitments
+from jackpot_server.domain.commands import Acknowledge, Contribute
+from jackpot_server.domain.decide import Command, Decision, KnownWin, NotReached, WinKey, decide
+from jackpot_server.domain.draw import commitment
+from jackpot_server.domain.errors import Reason, Refused
+from jackpot_server.domain.facts import Acknowledged, Recorded
+from jackpot_server.domain.pool import PoolView, pool_view
+from jackpot_server.domain.terms import Rules
+from jackpot_server.keys import RootKey
+from jackpot_server.seeds import Commitment, CommittedSeeds
+from jackpot_server.store import Locked
+from service_kit.errors import Refusal
+from service_kit.group_commit import LATER, Later
+from service_kit.telemetry import get_log
+
+log = get_log("committer")
+
+Answer: TypeAlias = Recorded | Acknowledged
+
+# Commitments are read again when fewer cycles than this are known ahead: another replica added more.
+_CYCLES_IN_SIGHT: Final = 8
+_MAX_RELOADS: Final = 3
+
+_CODES: Final = {
+    Reason.SPIN_ID_REUSED: grpc.StatusCode.ALREADY_EXISTS,
+    Reason.WIN_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.WIN_NOT_PAYABLE: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.WIN_ALREADY_PAID: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.AMOUNT_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
+}
+# A wallet that contradicts the books: somebody has to look.
+_ALARMING: Final = (Reason.WIN_NOT_PAYABLE, Reason.WIN_ALREADY_PAID, Reason.AMOUNT_MISMATCH)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a transaction has written, until it is known to be committed."""
+
+    decision: Decision
+    commands: Sequence[Command]
+    commitments: Sequence[Commitment]
+
+
+class JackpotTransaction:
+    """Decides and writes batches under the rules that are in the database.
+
+    Owns the catalog and the seeds of this process. `on_commit(views)` gets the pools that a committed batch
+    changed; it must neither block nor raise.
+    """
+
+    def __init__(self, root_key: RootKey, on_commit: Callable[[Sequence[PoolView]], None]) -> None:
+        self._seeds = CommittedSeeds(root_key)
+        self._on_commit = on_commit
+        self._rules: Rules | None = None
+        self._written: WeakKeyDictionary[asyncpg.Connection, _Written] = WeakKeyDictionary()
+
+    @property
+    def rules(self) -> Rules:
+        """As last read; `load` comes first."""
+        if self._rules is None:
+            raise RuntimeError("the rules have not been loaded")
+        return self._rules
+
+    async def load(self, connection: asyncpg.Connection) -> None:
+        """Reads the catalog and the seeds' commitments. StartRefused if the root key is another one."""
+        catalog = await load_catalog(connection)
+        self._seeds.add(await read_commitments(connection), catalog.pool_ids)
+        self._rules = Rules(catalog, self._seeds)
+
+    def pool_keys(self, command: Command) -> tuple[int, ...]:
+        """The pools whose rows a command locks: a win's changes are ordered by its pool's lock."""
+        return _pool_keys(self.rules, command)
+
+    async def __call__(
+        self, connection: asyncpg.Connection, commands: list[Command], must_write: bool
+    ) -> list[Answer | Exception | Later]:
+        """One batch, inside the caller's transaction: `results[i]` answers `commands[i]`.
+
+        With `must_write` it writes a row even if every command is a repeat. Raises database errors.
+        """
+        rules, locked = await self._lock(connection, commands)
+        known, wins = await _recall(connection, commands, locked.known)
+        decision = decide(rules, locked.pools, commands, known=known, wins=wins, now=locked.now)
+        commitments = self._seeds.new(decision.commitments, rules.catalog.pool_ids)
+        if not decision.is_empty:
+            await store.write_batch(connection, locked.batch_id, decision)
+        elif must_write:
+            await store.write_empty_batch(connection, locked)
+        if decision.events or decision.acknowledgements:
+            decision.number_events(await store.write_wins(connection, locked.batch_id, decision, commitments))
+        self._written[connection] = _Written(decision, commands, commitments)
+        return [_shown(answer) for answer in decision.answers]
+
+    def committed(self, connection: asyncpg.Connection) -> None:
+        """What the last call on this connection wrote is durable: its seeds may be used, its pools shown."""
+        written = self._written.pop(connection, None)
+        if written is None:
+            return
+        catalog, decision = self.rules.catalog, written.decision
+        self._seeds.add(written.commitments, catalog.pool_ids)
+        views = []
+        for pool in decision.pools:
+            key = pool.pool_key
+            newest, of_cycle = (
+                catalog.configs[key, version].config
+                for version in (pool.config_version, pool.cycle_config_version)
+            )
+            views.append(pool_view(pool, newest, of_cycle, commitment(self._seeds[key, pool.cycle])))
+            self._seeds.forget(key, pool.cycle)
+        self._on_commit(views)
+        _log_what_matters(written)
+
+    async def _lock(
+        self, connection: asyncpg.Connection, commands: Sequence[Command]
+    ) -> tuple[Rules, Locked]:
+        """Locks what the batch needs. If the rules turn out older than the rows: reads them, locks anew."""
+        spin_ids = [command.spin_id for command in commands if isinstance(command, Contribute)]
+        for _ in range(_MAX_RELOADS):
+            rules = self.rules
+            locked = await store.lock_pools(connection, _pool_keys_of_all(rules, commands), spin_ids)
+            if _is_current(rules, locked):
+                await self._see_seeds(connection, rules, locked)
+                return rules, locked
+            await connection.execute("ROLLBACK")
+            await self.load(connection)
+            log.info("rules_reloaded", catalog_version=self.rules.catalog.version)
+            await connection.execute("BEGIN")
+        raise RuntimeError("the configuration changes faster than it can be read")
+
+    async def _see_seeds(self, connection: asyncpg.Connection, rules: Rules, locked: Locked) -> None:
+        short = [
+            pool.pool_key
+            for pool in locked.pools
+            if (pool.pool_key, pool.cycle) not in self._seeds
+            or (pool.pool_key, pool.cycle + _CYCLES_IN_SIGHT) not in self._seeds
+        ]
+        if short:
+            self._seeds.add(await read_commitments(connection, short), rules.catalog.pool_ids)
+
+
+def _pool_keys(rules: Rules, command: Command) -> tuple[int, ...]:
+    if isinstance(command, Contribute):
+        return rules.eligibility.candidates(command.eligibility).pool_keys
+    pool_key = rules.catalog.pool_keys.get(command.pool_id)
+    return () if pool_key is None else (pool_key,)
+
+
+def _pool_keys_of_all(rules: Rules, commands: Sequence[Command]) -> list[int]:
+    contributors = {command.eligibility for command in commands if isinstance(command, Contribute)}
+    keys = {key for each in contributors for key in rules.eligibility.candidates(each).pool_keys}
+    for command in commands:
+        if isinstance(command, Acknowledge):
+            keys.update(_pool_keys(rules, command))
+    return sorted(keys)
+
+
+def _is_current(rules: Rules, locked: Locked) -> bool:
+    catalog = rules.catalog
+    return locked.catalog_version == catalog.version and all(
+        pool.config_version == catalog.newest[pool.pool_key] for pool in locked.pools
+    )
+
+
+async def _recall(
+    connection: asyncpg.Connection, commands: Sequence[Command], known_ids: Sequence[UUID]
+) -> tuple[dict[UUID, Recorded], dict[WinKey, KnownWin]]:
+    """What is known of repeated contributions and of acknowledged wins; read under the locks (P5b)."""
+    acknowledged = {command.spin_id for command in commands if isinstance(command, Acknowledge)}
+    if not known_ids and not acknowledged:
+        return {}, {}
+    contributions = await store.read_contributions(connection, known_ids) if known_ids else {}
+    wins = await store.read_wins(connection, acknowledged.union(known_ids))
+    said = await store.read_acknowledgements(connection, acknowledged) if acknowledged else {}
+    known = {
+        spin_id: Recorded(contribution, tuple(wins.get(spin_id, ())), True)
+        for spin_id, contribution in contributions.items()
+    }
+    known_wins = {
+        (win.pool_id, win.spin_id): KnownWin(win, said.get((win.pool_id, win.spin_id), ()))
+        for spin_id in acknowledged
+        for win in wins.get(spin_id, ())
+    }
+    return known, known_wins
+
+
+def _shown(answer: Recorded | Acknowledged | Refused | NotReached) -> Answer | Exception | Later:
+    if isinstance(answer, Refused):
+        metadata = {"fields": ",".join(answer.fields)} if answer.fields else None
+        return Refusal(_CODES[answer.reason], answer.reason.value, answer.message, metadata=metadata)
+    return LATER if isinstance(answer, NotReached) else answer
+
+
+def _log_what_matters(written: _Written) -> None:
+    for win in written.decision.wins:
+        log.info(
+            "win_decided",
+            pool=win.pool_id,
+            cycle=win.cycle,
+            spin_id=str(win.spin_id),
+            operator_id=win.operator_id,
+            amount_minor=win.amount_minor,
+            currency_code=win.currency_code,
+        )
+    for command, answer in zip(written.commands, written.decision.answers, strict=True):
+        if isinstance(answer, Refused) and answer.reason in _ALARMING and isinstance(command, Acknowledge):
+            log.error(
+                "acknowledgement_contradicted",
+                reason=answer.reason.value,
+                pool=command.pool_id,
+                spin_id=str(command.spin_id),
+                wallet_entry_id=command.wallet_entry_id,
+            )
