@@ -94,6 +94,7 @@ class _Lane(Generic[T, R]):
             results = list(await self._writer.transact(connection, items, must_write))
             attempt.committing = True
             await connection.execute("COMMIT")
+            self._writer.committed(connection)
             return results
         finally:
             watchdog.cancel()
@@ -133,6 +134,10 @@ class _Lane(Generic[T, R]):
             await self._connection.close(timeout=self._writer.attempt_timeout_s)
 
 
+def _do_nothing(_connection: asyncpg.Connection) -> None:
+    pass
+
+
 class _Attempt:
     """How far one try came."""
 
@@ -162,6 +167,9 @@ class BatchWriter(Generic[T, R]):
     ``must_write`` it writes something even if every id is known: the commit then waits for a synchronous
     standby as the lost one would have.
 
+    ``committed(connection)`` is told of each COMMIT that was answered: what the last ``transact`` on that
+    connection did is durable. It must neither block nor raise.
+
     ``lock_keys(item)`` names the rows that an item locks. Items that stand behind a locked row get
     DATABASE_UNAVAILABLE after ``outcome_deadline_s``; at most ``max_slow`` of them wait.
 
@@ -179,9 +187,11 @@ class BatchWriter(Generic[T, R]):
         unavailable_after_s: float = 1.0,
         attempt_timeout_s: float = 3.0,
         max_slow: int = 10_000,
+        committed: Callable[[asyncpg.Connection], None] | None = None,
     ) -> None:
         self.connect = connect
         self.transact = transact
+        self.committed = committed if committed is not None else _do_nothing
         self.outcome_deadline_s = outcome_deadline_s
         self.unavailable_after_s = unavailable_after_s
         self.attempt_timeout_s = attempt_timeout_s
