@@ -65,10 +65,15 @@ class GrpcServer:
         self._services = self._register(services)
         self._server: grpc.aio.Server | None = None
         self._hooks: list[tuple[str, Hook]] = []
+        self._drain_hooks: list[Callable[[], None]] = []
 
     def on_stop(self, name: str, hook: Hook) -> None:
         """Calls `hook` when the last call has ended; hooks are called in the reverse order of these calls."""
         self._hooks.append((name, hook))
+
+    def on_drain(self, hook: Callable[[], None]) -> None:
+        """Calls `hook` at the first moment of a drain, to let calls go that wait for something to happen."""
+        self._drain_hooks.append(hook)
 
     @property
     def calls_inside(self) -> int:
@@ -101,19 +106,21 @@ class GrpcServer:
         _log.info("server_started", address=self.address, services=self._services)
 
     async def close(self, hurry: asyncio.Event | None = None) -> None:
-        """Drains, stops and calls the hooks; `hurry` cuts the waiting short. May be called at any time, once.
+        """Drains, stops and calls the hooks; `hurry` cuts the waiting short. A second call does nothing.
 
         At once health says NOT_SERVING, new calls are refused with DRAINING and streams end; calls in
         flight finish; after the delay for load balancers the port closes, at the latest when the
         grace is over.
         """
         begin = time.monotonic()
-        if self._server is not None:
-            await self._drain(self._server, begin + self._settings.drain_grace_s, hurry or asyncio.Event())
-        for name, hook in reversed(self._hooks):
+        server, self._server = self._server, None
+        hooks, self._hooks = self._hooks, []
+        if server is not None:
+            await self._drain(server, begin + self._settings.drain_grace_s, hurry or asyncio.Event())
+        for name, hook in reversed(hooks):
             await _call_hook(name, hook)
-        self._hooks.clear()
-        _log.info("server_stopped", address=self.address, seconds=round(time.monotonic() - begin, 3))
+        if server is not None:
+            _log.info("server_stopped", address=self.address, seconds=round(time.monotonic() - begin, 3))
 
     async def run_until_signal(self, start: Hook, stop: Hook, *, ready: Readiness | None = None) -> None:
         """Lives until SIGTERM or SIGINT; a second signal ends the drain's waiting.
@@ -153,6 +160,8 @@ class GrpcServer:
     async def _drain(self, server: grpc.aio.Server, deadline: float, hurry: asyncio.Event) -> None:
         await self._health.enter_graceful_shutdown()
         self._gate.close(draining)
+        for hook in self._drain_hooks:
+            hook()
         await _wait(hurry.wait(), self._settings.drain_delay_s)
         await _wait(unless(hurry, self._gate.wait_until_empty()), deadline - time.monotonic())
         self._service_gate.close(draining)
