@@ -73,3 +73,14 @@ class WatchQuery:
 
     pool_ids: tuple[str, ...]
     operator_id: str
+
+
+class PublicWin(NamedTuple):
+    """What everybody may see of a win."""
+
+    pool_id: str
+    tier: str
+    cycle: int
+    currency_code: str
+    amount_minor: int
+    decide_time: datetime

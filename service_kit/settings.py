@@ -206,7 +206,7 @@ def _problems(settings_class: type[ProcessSettings], error: ValidationError) -> 
         place = str(problem["loc"][0]) if problem["loc"] else ""
         field = by_variable.get(place, place)
         if field not in settings_class.model_fields:
-            lines.append(problem["msg"])
+            lines.append(problem["msg"].removeprefix("Value error, "))
             continue
         info = settings_class.model_fields[field]
         what = _what_is_wrong(problem["type"], problem["msg"], secret="Secret" in str(info.annotation))

@@ -5,17 +5,22 @@ from datetime import UTC, datetime
 from typing import Final, TypeAlias
 from uuid import UUID
 
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jackpot_server.domain.catalog import PoolLabel
 from jackpot_server.domain.facts import Contribution, Recorded, Win, WinEvent
 from jackpot_server.domain.pool import GameSays, MustDropBy, MustHitBy, Odds, PoolConfig, PoolView
+from jackpot_server.queries import PublicWin
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from service_kit.errors import ServiceError, internal_error
 from service_kit.money import whole_minor
 
 Labels: TypeAlias = Mapping[tuple[int, int], PoolLabel]
 """The pool and tier of a share, by pool key and config version."""
+
+# Of one answer's list: a caller takes 4 MiB unless it is told otherwise.
+MAX_PAGE_BYTES: Final = 3 * 1024 * 1024
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_S: Final = 86_400
@@ -83,6 +88,37 @@ def fill_contribution(
         fill_win(target.wins.add(), won)
 
 
+def fill_results(
+    target: RepeatedCompositeFieldContainer[pb.BatchRecordContributionsResponse.Result],
+    results: Sequence[Recorded | Exception],
+    labels: Labels,
+) -> None:
+    """`target[i]` shows `results[i]`."""
+    for result in results:
+        shown = target.add()
+        if isinstance(result, Recorded):
+            fill_recorded(shown.recorded, result, labels)
+        else:
+            fill_item_error(shown.error, result)
+
+
+def fill_contributions(
+    target: RepeatedCompositeFieldContainer[pb.Contribution],
+    found: Sequence[tuple[Contribution, Sequence[Win]]],
+    labels: Labels,
+) -> int:
+    """As many of them, from the first on, as one answer may hold, at least one; returns how many."""
+    size = 0
+    for contribution, wins in found:
+        shown = target.add()
+        fill_contribution(shown, contribution, wins, labels)
+        size += shown.ByteSize()
+        if size > MAX_PAGE_BYTES and len(target) > 1:
+            del target[-1]
+            break
+    return len(target)
+
+
 def fill_win(target: pb.Win, win: Win) -> None:
     target.name = win_name(win.pool_id, win.spin_id)
     target.pool = pool_name(win.pool_id)
@@ -113,8 +149,7 @@ def fill_win_event(target: pb.WinEvent, event: WinEvent) -> None:
     _set(target.event_time, event.event_time)
 
 
-def fill_public_win(target: pb.WatchPoolsResponse.PublicWin, win: Win) -> None:
-    """A win without the player's identity."""
+def fill_public_win(target: pb.WatchPoolsResponse.PublicWin, win: PublicWin) -> None:
     target.pool = pool_name(win.pool_id)
     target.tier = win.tier
     target.cycle = win.cycle

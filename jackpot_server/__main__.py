@@ -1,0 +1,74 @@
+"""python -m jackpot_server serve | migrate | apply FILE"""
+
+import asyncio
+import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jackpot_server import config
+from jackpot_server.app import JackpotServer
+from jackpot_server.apply import Applied, apply
+from jackpot_server.settings import ApplySettings, JackpotSettings, MigrateSettings
+from service_kit import database, migrate
+from service_kit.errors import StartRefused
+from service_kit.process import run
+from service_kit.settings import load
+
+cli = typer.Typer(help="The jackpot server: contributions in, wins out.", no_args_is_help=True)
+
+
+@cli.command()
+def serve() -> None:
+    """Serve jackpot.v1 until SIGTERM (settings: JACKPOT_*)."""
+    settings = load(JackpotSettings)
+
+    async def main() -> None:
+        await JackpotServer(settings).serve()
+
+    run(main, settings)
+
+
+@cli.command("migrate")
+def migrate_command() -> None:
+    """Bring the jackpots database to the newest schema; may be repeated and run at several places at once."""
+    asyncio.run(migrate.upgrade(load(MigrateSettings).owner_dsn, "jackpot_server"))
+
+
+@cli.command("apply")
+def apply_command(
+    file: Annotated[Path, typer.Argument(help="a jackpots.toml")],
+    reason: Annotated[str, typer.Option(help="why, for the record of configurations")] = "",
+    actor: Annotated[str, typer.Option(help="who, for the record of configurations")] = "",
+) -> None:
+    """Create the pools that a file names and change those that differ; may be repeated."""
+    settings = load(ApplySettings)
+    try:
+        applied = asyncio.run(
+            _apply(settings, file, actor or getpass.getuser(), reason or f"apply {file.name}")
+        )
+    except config.InvalidConfig as invalid:
+        for problem in invalid.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(1) from None
+    except (StartRefused, OSError) as refused:
+        typer.echo(str(refused), err=True)
+        raise typer.Exit(1) from None
+    for verb in ("created", "changed", "unchanged", "left_alone"):
+        if pool_ids := getattr(applied, verb):
+            typer.echo(f"{verb.replace('_', ' ')}: {', '.join(pool_ids)}")
+
+
+async def _apply(settings: ApplySettings, file: Path, actor: str, reason: str) -> Applied:
+    pools = config.read_file(file)
+    connection = await database.connect(settings.owner_dsn, application_name="jackpot_server apply")
+    try:
+        await migrate.assert_migrated(connection, "jackpot_server")
+        return await apply(connection, pools, settings.read_root_key(), actor=actor, reason=reason)
+    finally:
+        await connection.close()
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,117 @@
+"""The composition root: the only file that knows every part of the jackpot server."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import asyncpg
+
+from jackpot_server.board import PoolBoard
+from jackpot_server.cache import SnapshotCache
+from jackpot_server.committer import Committer
+from jackpot_server.domain.pool import PoolView
+from jackpot_server.metrics import EVENT_WAITERS, WAITING
+from jackpot_server.pool_reads import PoolReads
+from jackpot_server.reads import ReadConnections, Reads
+from jackpot_server.server_info import ServerInfo
+from jackpot_server.service import JackpotService
+from jackpot_server.settings import JackpotSettings
+from jackpot_server.snapshots import SnapshotWriter
+from jackpot_server.watch import PoolWatch
+from jackpot_server.win_feed import WinFeed
+from jackpot_server.wire import answers
+from protos.jackpot.v1 import jackpot_pb2_grpc
+from service_kit.database import assert_durable, failure_of
+from service_kit.migrate import assert_migrated
+from service_kit.server import GrpcServer
+from service_kit.telemetry import get_log
+
+_log = get_log("jackpot_server")
+
+DATABASE_PAUSE_S = 0.5
+
+
+class JackpotServer:
+    """Everything of one jackpot server. `server.run_until_signal` starts, serves and stops it."""
+
+    def __init__(self, settings: JackpotSettings) -> None:
+        """Opens nothing yet. StartRefused if the address cannot be served."""
+        self._settings = settings
+        self._connections = ReadConnections(partial(settings.create_pool, "jackpot_server reads"))
+        reads, self._pools = Reads(self._connections), PoolReads(self._connections)
+        url = settings.cache_url.get_secret_value()
+        self._cache = SnapshotCache(url, settings.cache_prefix) if url else None
+        self._snapshots = SnapshotWriter(self._cache, answers.pool_snapshot) if self._cache else None
+        self._committer = Committer(
+            partial(settings.connect, "jackpot_server committer"),
+            settings.read_root_key(),
+            on_commit=self._show,
+            max_batch=settings.max_batch,
+            max_waiting=settings.max_waiting,
+        )
+        self._feed = WinFeed(reads.last_sequences)
+        self._board = PoolBoard(self._pools, self._cache)
+        self._watch = PoolWatch(
+            self._pools, max_watchers=settings.watch_max_streams, max_age_s=settings.watch_max_age_s
+        )
+        info = ServerInfo(settings.environment, self._connections, self._pools, self._cache)
+        # A method that is not there yet is METHOD_NOT_IMPLEMENTED: the kit sees to it.
+        service = JackpotService(  # type: ignore[abstract]
+            self._committer, reads, self._feed, self._board, self._watch, info
+        )
+        admin = jackpot_pb2_grpc.JackpotAdminServiceServicer()  # type: ignore[abstract]
+        self.server = GrpcServer(
+            settings,
+            [
+                partial(jackpot_pb2_grpc.add_JackpotServiceServicer_to_server, service),
+                partial(jackpot_pb2_grpc.add_JackpotAdminServiceServicer_to_server, admin),
+            ],
+        )
+        self.server.on_drain(self._feed.release)
+
+    async def serve(self) -> None:
+        """Lives until SIGTERM or SIGINT. Ready means: its own database answers."""
+        await self.server.run_until_signal(self.start, self.stop, ready=self._pools.answers)
+
+    async def start(self) -> None:
+        """Waits for the database, looks whether it may be served, starts the parts that write."""
+        connection = await self._first_connection()
+        try:
+            unsafe = await assert_durable(connection, allow_unsafe=self._settings.database_allow_unsafe)
+            await assert_migrated(connection, "jackpot_server")
+        finally:
+            await connection.close()
+        if unsafe:
+            _log.warning("database_may_forget", off=unsafe)
+        await self._connections.open()
+        await self._committer.start()
+        if self._snapshots is not None:
+            self._snapshots.start()
+        WAITING.set_function(lambda: self._committer.waiting)
+        EVENT_WAITERS.set_function(lambda: self._feed.waiting)
+
+    async def stop(self) -> None:
+        """After the last call: what was taken is committed, then everything closes."""
+        await self._committer.close()
+        await self._watch.close()
+        await self._feed.close()
+        await self._board.close()
+        if self._snapshots is not None:
+            await self._snapshots.close()
+        if self._cache is not None:
+            await self._cache.close()
+        await self._connections.close()
+
+    async def _first_connection(self) -> asyncpg.Connection:
+        while True:
+            try:
+                return await self._settings.connect("jackpot_server start")
+            except Exception as error:
+                if failure_of(error) is None:
+                    raise
+                _log.warning("database_not_reached", error=type(error).__name__)
+            await asyncio.sleep(DATABASE_PAUSE_S)
+
+    def _show(self, views: Sequence[PoolView]) -> None:
+        if self._snapshots is not None:
+            self._snapshots.offer(views)

@@ -1,0 +1,112 @@
+"""Settings of the jackpot server: JACKPOT_* variables, units in the names."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jackpot_server.keys import RootKey, parse_root_key, read_root_key
+from service_kit.settings import Address, Port, PostgresDsn, ProcessSettings, ServerSettings
+
+
+class RootKeySettings(BaseSettings):
+    """The secret from which the seeds of all cycles follow."""
+
+    root_key: SecretStr | None = Field(
+        default=None, description="the root key, at least 32 bytes as hexadecimal or base64"
+    )
+    root_key_file: Path | None = Field(
+        default=None, validate_default=True, description="a file with the root key"
+    )
+    root_key_id: str = Field(
+        default="root-1", pattern=r"^[!-~]{1,64}$", description="the root key's public name"
+    )
+
+    # Of the fields, not of the whole, so that they are named together with whatever else is wrong.
+    @field_validator("root_key")
+    @classmethod
+    def _is_a_key(cls, root_key: SecretStr | None) -> SecretStr | None:
+        if root_key is not None:
+            parse_root_key("", root_key.get_secret_value())
+        return root_key
+
+    @field_validator("root_key_file")
+    @classmethod
+    def _is_the_only_key(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if "root_key" in info.data and (info.data["root_key"] is None) == (file is None):
+            raise ValueError("set either JACKPOT_ROOT_KEY or JACKPOT_ROOT_KEY_FILE")
+        if file is not None:
+            read_root_key("", file)
+        return file
+
+    def read_root_key(self) -> RootKey:
+        """The root key. ValueError, without it, if its file is not what it was."""
+        if self.root_key is not None:
+            return parse_root_key(self.root_key_id, self.root_key.get_secret_value())
+        assert self.root_key_file is not None
+        return read_root_key(self.root_key_id, self.root_key_file)
+
+
+class OwnerSettings(BaseSettings):
+    """How to reach the database as the one who may change its schema and its pools."""
+
+    migrate_dsn: PostgresDsn | None = Field(
+        default=None, description="the owner's DSN; JACKPOT_DATABASE_DSN if not set"
+    )
+    database_dsn: PostgresDsn | None = Field(
+        default=None, description="postgresql://user:password@host:port/database"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_dsn(self) -> Self:
+        if self.migrate_dsn is None and self.database_dsn is None:
+            raise ValueError("set JACKPOT_MIGRATE_DSN or JACKPOT_DATABASE_DSN")
+        return self
+
+    @property
+    def owner_dsn(self) -> str:
+        """The DSN, password and all."""
+        dsn = self.migrate_dsn or self.database_dsn
+        assert dsn is not None
+        return dsn.get_secret_value()
+
+
+class MigrateSettings(OwnerSettings, ProcessSettings):
+    """What `migrate` needs."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKPOT_")
+
+
+class ApplySettings(RootKeySettings, OwnerSettings, ProcessSettings):
+    """What `apply` needs: it commits the seeds of new pools."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKPOT_")
+
+
+class JackpotSettings(RootKeySettings, ServerSettings):
+    """What `serve` needs."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKPOT_")
+    also_known = frozenset({"JACKPOT_MIGRATE_DSN"})
+
+    listen: Address = Field(default="127.0.0.1:50052", description="host:port, or unix:path")
+    metrics_port: Port = Field(default=9465, description="the port of the metrics' HTTP endpoint, 0 for none")
+    cache_url: SecretStr = Field(
+        default=SecretStr(""), description="redis://host:port/0 of a Dragonfly or Valkey, empty for none"
+    )
+    cache_prefix: str = Field(
+        default="jackpot",
+        pattern=r"^[!-~]{1,64}$",
+        description="what the cache's keys begin with; servers of one database share it",
+    )
+    max_batch: int = Field(default=500, ge=1, le=5_000, description="commands in one transaction")
+    max_waiting: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="commands that may wait; more are OVERLOADED"
+    )
+    watch_max_streams: int = Field(
+        default=2_000, ge=1, le=100_000, description="open WatchPools streams; more are TOO_MANY_STREAMS"
+    )
+    watch_max_age_s: float = Field(
+        default=3_600.0, ge=1, le=86_400, description="how old a WatchPools stream may become"
+    )
