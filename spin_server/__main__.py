@@ -9,7 +9,7 @@ from service_kit.migrate import upgrade
 from service_kit.process import run
 from service_kit.settings import load
 from spin_server.app import SpinServer
-from spin_server.settings import SpinSettings
+from spin_server.settings import MigrateSettings, SpinSettings
 
 cli = typer.Typer(help="The spin server: settles spins and keeps players' wallets.", no_args_is_help=True)
 
@@ -28,8 +28,7 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the spins database to the newest schema; may be repeated and run at several places at once."""
-    settings = load(SpinSettings)
-    asyncio.run(upgrade((settings.migrate_dsn or settings.database_dsn).get_secret_value(), "spin_server"))
+    asyncio.run(upgrade(load(MigrateSettings).owner_dsn, "spin_server"))
 
 
 if __name__ == "__main__":
