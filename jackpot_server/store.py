@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate, chain
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,6 +26,8 @@ from jackpot_server.domain.pool import Lifecycle, PoolState
 
 NUMBERS_PER_SHARE: Final = 9
 _DRAW_BYTES: Final = 32
+_SHARE_TEXT: Final = ",".join(["%d"] * NUMBERS_PER_SHARE)
+_SEPARATOR: Final = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ WITH locked AS MATERIALIZED (
     SELECT count(*) AS pool_count, clock_timestamp() AS now, nextval('batch_ids') AS batch_id FROM locked
 )
 SELECT moment.now, moment.batch_id, (SELECT version FROM catalog) AS catalog_version,
-       ARRAY(SELECT spin_id FROM contributions WHERE spin_id = ANY($2::uuid[])) AS known,
+       ARRAY(SELECT spin_id FROM contributions
+              WHERE spin_id = ANY(string_to_array($2::text, ',')::uuid[])) AS known,
        locked.*
   FROM moment LEFT JOIN locked ON true
 """
@@ -65,7 +67,7 @@ async def lock_pools(
     connection: asyncpg.Connection, pool_keys: Sequence[int], spin_ids: Sequence[UUID]
 ) -> Locked:
     """Locks the pools in order of their keys, then reads the clock and which spins are known."""
-    rows = await connection.fetch(LOCK_POOLS, pool_keys, spin_ids)
+    rows = await connection.fetch(LOCK_POOLS, pool_keys, ",".join(map(str, spin_ids)))
     now, batch_id, catalog_version, known, pool_key = rows[0][: _MOMENT_COLUMNS + 1]
     pools = [] if pool_key is None else [pool_of(row[_MOMENT_COLUMNS:]) for row in rows]
     return Locked(now, batch_id, catalog_version, known, pools)
@@ -168,33 +170,50 @@ async def read_acknowledgements(
     return said
 
 
-# The shares of all contributions come as one array; each row takes its part of it.
-WRITE_BATCH = """
+# The columns of contributions come as one text each: the driver looks at every element of an array more than
+# once, which cost more than everything else. Texts that may be empty end with a separator each, so that one
+# empty text is one; the array then has an empty element too many, which no row takes.
+WRITE_BATCH = r"""
 WITH batch AS (
     INSERT INTO batches (batch_id, batch_time) VALUES ($1::bigint, $2::timestamptz)
 ), contribution AS (
     INSERT INTO contributions (
-           batch_id, record_time, shares,
-           spin_id, user_id, wallet_id, provider_round_id, client_seed, wager_minor, operator_id,
-           currency_code, game_category, game_id, provider_name, stake_kind, country_code,
-           triggered_tiers, occur_time)
-    SELECT $1::bigint, $2::timestamptz, ($3::bigint[])[u.shares_before + 1 : u.shares_end],
-           u.spin_id, u.user_id, u.wallet_id, u.provider_round_id, u.client_seed, u.wager_minor,
-           u.operator_id, u.currency_code, u.game_category, u.game_id, u.provider_name, u.stake_kind,
-           u.country_code, u.triggered_tiers, u.occur_time
-      FROM unnest($4::integer[], $5::integer[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[],
-                  $11::bigint[], $12::text[], $13::text[], $14::smallint[], $15::text[], $16::text[],
-                  $17::smallint[], $18::text[], $19::text[], $20::timestamptz[])
-        AS u (shares_before, shares_end, spin_id, user_id, wallet_id, provider_round_id, client_seed,
-              wager_minor, operator_id, currency_code, game_category, game_id, provider_name, stake_kind,
-              country_code, triggered_tiers, occur_time)
+           batch_id, record_time, spin_id, user_id, wallet_id, provider_round_id, client_seed, wager_minor,
+           operator_id, currency_code, game_category, game_id, provider_name, stake_kind, country_code,
+           triggered_tiers, occur_time, shares)
+    SELECT $1::bigint, $2::timestamptz, u.spin_id, u.user_id, u.wallet_id, u.provider_round_id,
+           u.client_seed, u.wager_minor, u.operator_id, u.currency_code, u.game_category, u.game_id,
+           u.provider_name, u.stake_kind, u.country_code, u.triggered_tiers,
+           nullif(u.occur_time, '')::timestamptz, u.shares::bigint[]
+      FROM unnest(
+               string_to_array($4::text, E'\x1f')::uuid[],
+               string_to_array($5::text, E'\x1f'),
+               string_to_array($6::text, E'\x1f'),
+               string_to_array($7::text, E'\x1f'),
+               string_to_array($8::text, E'\x1f'),
+               string_to_array($9::text, E'\x1f')::bigint[],
+               string_to_array($10::text, E'\x1f'),
+               string_to_array($11::text, E'\x1f'),
+               string_to_array($12::text, E'\x1f')::smallint[],
+               string_to_array($13::text, E'\x1f'),
+               string_to_array($14::text, E'\x1f'),
+               string_to_array($15::text, E'\x1f')::smallint[],
+               string_to_array($16::text, E'\x1f'),
+               string_to_array($17::text, E'\x1f'),
+               string_to_array($18::text, E'\x1f'),
+               string_to_array($19::text, E'\x1f'))
+           WITH ORDINALITY
+        AS u (spin_id, user_id, wallet_id, provider_round_id, client_seed, wager_minor, operator_id,
+              currency_code, game_category, game_id, provider_name, stake_kind, country_code,
+              triggered_tiers, occur_time, shares, row_number)
+     WHERE u.row_number <= $3
      ORDER BY u.spin_id
 ), entry AS (
     INSERT INTO entries (batch_id, entry_number, account, kind, pool_key, operator_id, currency_code,
                          amount_micros)
     SELECT $1::bigint, u.entry_number, u.account, u.kind, u.pool_key, u.operator_id, u.currency_code,
            u.amount_micros
-      FROM unnest($21::smallint[], $22::smallint[], $23::integer[], $24::text[], $25::text[], $26::numeric[])
+      FROM unnest($20::smallint[], $21::smallint[], $22::integer[], $23::text[], $24::text[], $25::numeric[])
            WITH ORDINALITY
         AS u (account, kind, pool_key, operator_id, currency_code, amount_micros, entry_number)
 )
@@ -210,9 +229,9 @@ UPDATE pools AS p
        update_time = u.update_time,
        last_win_minor = u.last_win_minor,
        last_win_time = u.last_win_time
-  FROM unnest($27::integer[], $28::integer[], $29::bigint[], $30::bigint[], $31::timestamptz[], $32::bigint[],
-              $33::bigint[], $34::bigint[], $35::bigint[], $36::timestamptz[], $37::bigint[],
-              $38::timestamptz[])
+  FROM unnest($26::integer[], $27::integer[], $28::bigint[], $29::bigint[], $30::timestamptz[], $31::bigint[],
+              $32::bigint[], $33::bigint[], $34::bigint[], $35::timestamptz[], $36::bigint[],
+              $37::timestamptz[])
     AS u (pool_key, cycle_config_version, cycle, cycle_start_micros, cycle_start_time, current_micros,
           reserve_micros, overflow_micros, version, update_time, last_win_minor, last_win_time)
  WHERE p.pool_key = u.pool_key
@@ -231,12 +250,29 @@ async def write_batch(connection: asyncpg.Connection, batch_id: int, decision: D
     )
 
 
-def _contribution_columns(contributions: Sequence[Contribution]) -> list[Sequence[Any]]:
-    numbers = list(chain.from_iterable(chain.from_iterable(c.shares for c in contributions)))
-    ends = list(accumulate([NUMBERS_PER_SHARE * len(c.shares) for c in contributions]))
-    columns = _columns([c.command for c in contributions], len(Contribute._fields))
-    columns[-2] = [",".join(tiers) for tiers in columns[-2]]
-    return [numbers, [0, *ends[:-1]] if ends else [], ends, *columns]
+def _contribution_columns(contributions: Sequence[Contribution]) -> list[Any]:
+    columns = _columns([contribution.command for contribution in contributions], len(Contribute._fields))
+    tiers, occur_times = columns[-2:]
+    columns[-2] = [",".join(each) for each in tiers]
+    columns[-1] = ["" if time is None else time.isoformat() for time in occur_times]
+    texts = [_one_text(values) for values in columns]
+    shares = [_shares_text(contribution.shares) for contribution in contributions]
+    return [len(contributions), *texts, _SEPARATOR.join(shares)]
+
+
+def _one_text(values: Sequence[Any]) -> str:
+    """All values of a column, each text with its separator behind it. ValueError if a text has one in it."""
+    if not values or not isinstance(values[0], str):
+        return _SEPARATOR.join(map(str, values))
+    text = _SEPARATOR.join(values) + _SEPARATOR
+    if text.count(_SEPARATOR) != len(values):
+        raise ValueError("a text holds the separator of columns")
+    return text
+
+
+def _shares_text(shares: Sequence[ShareRow]) -> str:
+    """The literal of an array of all numbers of the shares."""
+    return "{" + ",".join([_SHARE_TEXT % share for share in shares]) + "}"
 
 
 def _pool_row(pool: PoolState) -> tuple[Any, ...]:

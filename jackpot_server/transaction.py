@@ -40,8 +40,6 @@ _CODES: Final = {
     Reason.WIN_ALREADY_PAID: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.AMOUNT_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
 }
-# A wallet that contradicts the books: somebody has to look.
-_ALARMING: Final = (Reason.WIN_NOT_PAYABLE, Reason.WIN_ALREADY_PAID, Reason.AMOUNT_MISMATCH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,6 @@ class _Written:
     """What a transaction has written, until it is known to be committed."""
 
     decision: Decision
-    commands: Sequence[Command]
     commitments: Sequence[Commitment]
 
 
@@ -100,7 +97,7 @@ class JackpotTransaction:
             await store.write_empty_batch(connection, locked)
         if decision.events or decision.acknowledgements:
             decision.number_events(await store.write_wins(connection, locked.batch_id, decision, commitments))
-        self._written[connection] = _Written(decision, commands, commitments)
+        self._written[connection] = _Written(decision, commitments)
         return [_shown(answer) for answer in decision.answers]
 
     def committed(self, connection: asyncpg.Connection) -> None:
@@ -120,7 +117,7 @@ class JackpotTransaction:
             views.append(pool_view(pool, newest, of_cycle, commitment(self._seeds[key, pool.cycle])))
             self._seeds.forget(key, pool.cycle)
         self._on_commit(views)
-        _log_what_matters(written)
+        _log_what_matters(decision)
 
     async def _lock(
         self, connection: asyncpg.Connection, commands: Sequence[Command]
@@ -202,8 +199,8 @@ def _shown(answer: Recorded | Acknowledged | Refused | NotReached) -> Answer | E
     return LATER if isinstance(answer, NotReached) else answer
 
 
-def _log_what_matters(written: _Written) -> None:
-    for win in written.decision.wins:
+def _log_what_matters(decision: Decision) -> None:
+    for win in decision.wins:
         log.info(
             "win_decided",
             pool=win.pool_id,
@@ -213,12 +210,11 @@ def _log_what_matters(written: _Written) -> None:
             amount_minor=win.amount_minor,
             currency_code=win.currency_code,
         )
-    for command, answer in zip(written.commands, written.decision.answers, strict=True):
-        if isinstance(answer, Refused) and answer.reason in _ALARMING and isinstance(command, Acknowledge):
-            log.error(
-                "acknowledgement_contradicted",
-                reason=answer.reason.value,
-                pool=command.pool_id,
-                spin_id=str(command.spin_id),
-                wallet_entry_id=command.wallet_entry_id,
-            )
+    for command, refused in decision.contradictions:
+        log.error(
+            "acknowledgement_contradicted",
+            reason=refused.reason.value,
+            pool=command.pool_id,
+            spin_id=str(command.spin_id),
+            wallet_entry_id=command.wallet_entry_id,
+        )

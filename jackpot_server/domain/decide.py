@@ -90,6 +90,8 @@ class Decision:
     acknowledgements: list[StoredAcknowledgement] = field(default_factory=list)
     # Pool keys and cycles whose seeds are to be committed.
     commitments: list[tuple[int, int]] = field(default_factory=list)
+    # Of wallets that contradict the books: somebody has to look.
+    contradictions: list[tuple[Acknowledge, Refused]] = field(default_factory=list)
     # Indexes of answers that show an event of this batch.
     unnumbered: list[int] = field(default_factory=list)
 
@@ -221,6 +223,7 @@ class _Batch:
             self._acknowledgements[key].append(command)
             self._decision.acknowledgements.append(StoredAcknowledgement(win, command, verdict.took_effect))
         if verdict.refused is not None:
+            self._decision.contradictions.append((command, verdict.refused))
             return verdict.refused
         if win.event_sequence < 0:
             self._decision.unnumbered.append(len(self.answers))

@@ -14,6 +14,7 @@ DRAW_BITS: Final = 256
 _DRAWS: Final = 1 << DRAW_BITS
 _HIDDEN_AMOUNT: Final = b"must_hit_by"  # no pool id has an underscore: never the first part of a draw
 _SHA256: Final = "sha256"
+_SHA256_BLOCK: Final = 64
 
 
 def part(data: bytes) -> bytes:
@@ -46,9 +47,26 @@ def draw_suffix(client_seed: str, config_sha256: bytes) -> bytes:
     return part(client_seed.encode()) + part(config_sha256)
 
 
-def draw(seed: bytes, prefix: bytes, spin_id: bytes, suffix: bytes) -> int:
-    """A spin's draw: 0 ≤ draw < 2²⁵⁶. The same spin always draws the same; the wager is no part of it."""
-    return int.from_bytes(hmac.digest(seed, prefix + spin_id + suffix, _SHA256), "big")
+class Draws:
+    """The draws of one cycle: HMAC-SHA256 under its seed, with the work done once that no message changes.
+
+    The same spin always draws the same; its wager is no part of it.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, seed: bytes) -> None:
+        key = seed.ljust(_SHA256_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+
+    def draw(self, prefix: bytes, spin_id: bytes, suffix: bytes) -> int:
+        """A spin's draw: 0 ≤ draw < 2²⁵⁶."""
+        inner = self._inner.copy()
+        inner.update(prefix + spin_id + suffix)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return int.from_bytes(outer.digest(), "big")
 
 
 def threshold(odds: Odds, wager_minor: int) -> int:

@@ -1,10 +1,9 @@
 """What makes a pool fall: one object per cycle, with everything computed that a spin does not change."""
 
-import hmac
 from typing import Final, Protocol
 
 from jackpot_server.domain.commands import Contribute
-from jackpot_server.domain.draw import draw_prefix, draw_suffix, hidden_amount, threshold
+from jackpot_server.domain.draw import Draws, draw_prefix, draw_suffix, hidden_amount, threshold
 from jackpot_server.domain.facts import Proof
 from jackpot_server.domain.pool import MustHitBy, Odds, PoolConfig
 from service_kit.money import MICROS
@@ -23,11 +22,11 @@ class CycleTrigger(Protocol):
 class OddsDraw:
     """One draw per spin, below a threshold in proportion to the wager (PR-12)."""
 
-    __slots__ = ("_digest", "_odds", "_prefix", "_seed", "_suffix", "_thresholds")
+    __slots__ = ("_digest", "_draws", "_odds", "_prefix", "_suffix", "_thresholds")
 
     def __init__(self, odds: Odds, pool_id: str, cycle: int, seed: bytes, config_sha256: bytes) -> None:
         self._odds = odds
-        self._seed = seed
+        self._draws = Draws(seed)
         self._digest = config_sha256
         self._prefix = draw_prefix(pool_id, cycle)
         self._suffix = draw_suffix("", config_sha256)
@@ -35,10 +34,7 @@ class OddsDraw:
 
     def falls(self, command: Contribute, current_micros: int) -> Proof | None:
         suffix = self._suffix if not command.client_seed else draw_suffix(command.client_seed, self._digest)
-        # As `draw.draw`, written out: it is made for every spin and pool.
-        value = int.from_bytes(
-            hmac.digest(self._seed, self._prefix + command.spin_id.bytes + suffix, "sha256"), "big"
-        )
+        value = self._draws.draw(self._prefix, command.spin_id.bytes, suffix)
         limit = self._thresholds.get(command.wager_minor) or self._threshold(command.wager_minor)
         return Proof(value=value, threshold=limit) if value < limit else None
 
