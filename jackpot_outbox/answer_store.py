@@ -125,28 +125,26 @@ async def record_acts(connection: asyncpg.Connection, acts: Sequence[Acknowledge
 
 
 _END_ROWS = f"""
-WITH answered AS MATERIALIZED (
-    SELECT * FROM {KEYS}, $5::text[], $6::smallint[], $7::jsonb[], $8::timestamptz[], $9::integer[],
-                  $10::bigint[], $11::bytea[])
+WITH open AS MATERIALIZED (
+    SELECT a.*
+    FROM {KEYS}, $5::text[], $6::smallint[], $7::jsonb[], $8::timestamptz[], $9::integer[], $10::bigint[],
+         $11::bytea[])
          AS a ({KEY_NAMES}, operator_id, state, shares, record_time,
                audit_chain, audit_sequence, audit_sha256)
-), open AS MATERIALIZED (
-    SELECT {KEY_ORDER}
-    FROM answered AS a JOIN jackpot_outbox AS o ON {SAME_KEY.format("a")}
+    JOIN jackpot_outbox AS o ON {SAME_KEY.format("a")}
     ORDER BY {KEY_ORDER}
     FOR UPDATE OF o
 ), ended AS (
     DELETE FROM jackpot_outbox AS o USING open AS a
     WHERE {SAME_KEY.format("a")}
-    RETURNING o.kind, o.spin_id
+    RETURNING a.*
 ), kept AS (
     INSERT INTO jackpot_results (spin_id, operator_id, state, shares, record_time,
                                  audit_chain, audit_sequence, audit_sha256)
-    SELECT a.spin_id, a.operator_id, a.state, a.shares, a.record_time,
-           a.audit_chain, a.audit_sequence, a.audit_sha256
-    FROM answered AS a JOIN ended USING (kind, spin_id)
+    SELECT spin_id, operator_id, state, shares, record_time, audit_chain, audit_sequence, audit_sha256
+    FROM ended
     WHERE kind = {Kind.CONTRIBUTION:d}
-    ORDER BY a.spin_id
+    ORDER BY spin_id
     ON CONFLICT DO NOTHING
 )
 SELECT spin_id FROM ended WHERE kind = {Kind.CONTRIBUTION:d}

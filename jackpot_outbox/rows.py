@@ -146,6 +146,8 @@ class WinPage:
     operator_id: str
     wins: tuple[WinNotice, ...]
     last_sequence: int
+    # The answer went on behind a missing sequence; the page ends before it.
+    has_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,31 +1,37 @@
 """One object that keeps an outbox going: dispatch, relay and win feed over one database and one channel."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import asyncpg
 
+from jackpot_outbox import store, telemetry
+from jackpot_outbox.client import JackpotClient
+from jackpot_outbox.dispatch import Dispatch
+from jackpot_outbox.own_connection import OwnConnection
+from jackpot_outbox.relay import Desk, Relay
 from jackpot_outbox.rows import Booking, Row
 from jackpot_outbox.settings import OutboxSettings
+from jackpot_outbox.wins import WinFeed
+from service_kit.database import DATABASE_ERRORS
+from service_kit.telemetry import get_log
 
+_log = get_log("outbox")
 
-@dataclass(frozen=True, slots=True)
-class OutboxStatus:
-    """Of the whole database, not of this process, but for `reachable`. Ages in seconds."""
-
-    # This process' channel to the jackpot server is up and its calls are answered.
-    reachable: bool
-    open_rows: int
-    parked_rows: int
-    oldest_s: float
+_COUNT_EVERY_S = 5.0
+# Beyond the call in flight: for its answers to be booked.
+_BOOKING_GRACE_S = 3.0
 
 
 class Outbox:
     """Sends what waits in jackpot_outbox, books the answers, follows the wins.
 
-    `connect` opens a connection to the database with the schema (the relay's own). `book` commits a Booking
-    with `jackpot_outbox.booking.book`, in whatever transaction it likes, returns after the commit and then
-    offers `Booked.acknowledgements`; when it raises, the rows are sent again later.
+    `connect` opens a connection to the database with the schema (the outbox's own). `book` commits a
+    Booking with `jackpot_outbox.booking.book`, in whatever transaction it likes, returns after the commit,
+    and offers `Booked.acknowledgements`; when it raises, the rows are sent again later.
     """
 
     def __init__(
@@ -35,24 +41,89 @@ class Outbox:
         connect: Callable[[], Awaitable[asyncpg.Connection]],
         book: Callable[[Booking], Awaitable[object]],
     ) -> None:
-        raise NotImplementedError
+        self._settings = settings
+        self._connect = connect
+        self._book = book
+        self._parts: _Parts | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Starts the tasks; does not wait for the database or the jackpot server."""
+        parts = self._parts = _Parts(self._settings, self._connect, self._book)
+        parts.dispatch.start()
+        self._tasks = [
+            _start(parts.relay.run(), "relay"),
+            _start(parts.wins.run(), "win feed"),
+            _start(self._count_rows(parts.database), "outbox metrics"),
+        ]
+
+    @property
+    def reachable(self) -> bool:
+        """The channel to the jackpot server is up and its last calls were answered."""
+        return self._parts is not None and self._parts.client.connected and self._parts.dispatch.is_answered
 
     def offer(self, rows: Sequence[Row]) -> None:
         """Dispatches rows that were inserted (due in DISPATCH_LEAD_MS) and committed just now.
 
-        Never blocks, never raises; what cannot be held is left to the relay.
+        Never blocks, never raises; what cannot be held is left to the relay, as is all before `start`.
         """
-
-    async def status(self) -> OutboxStatus:
-        """Counts the rows; raises what the database raises."""
-        raise NotImplementedError
-
-    @property
-    def reachable(self) -> bool:
-        raise NotImplementedError
+        if self._parts is not None:
+            self._parts.dispatch.offer(rows)
 
     async def close(self) -> None:
-        """Lets the calls in flight finish and be booked, then stops. `book` must still work meanwhile."""
+        """Lets the calls in flight end and be booked, then stops. `book` must still work meanwhile."""
+        if self._parts is None:
+            return
+        parts, self._parts = self._parts, None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await parts.dispatch.close(self._settings.call_timeout_ms / 1000 + _BOOKING_GRACE_S)
+        await parts.client.close()
+        await parts.database.close()
+
+    async def _count_rows(self, database: OwnConnection) -> None:
+        """Shows what waits, and raises the alarm when the oldest row is late."""
+        while True:
+            try:
+                counts = await database.run(store.row_counts)
+            except DATABASE_ERRORS as error:
+                _log.warning("rows_not_counted", error=repr(error))
+            else:
+                telemetry.OPEN_ROWS.set(counts.open_rows)
+                telemetry.PARKED_ROWS.set(counts.parked_rows)
+                telemetry.OLDEST_SECONDS.set(counts.oldest_s)
+                if counts.oldest_s > self._settings.late_after_s:
+                    _log.warning("rows_late", rows=counts.open_rows, oldest_s=round(counts.oldest_s, 1))
+            await asyncio.sleep(_COUNT_EVERY_S)
+
+
+class _Parts:
+    """What needs a running event loop."""
+
+    def __init__(
+        self,
+        settings: OutboxSettings,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        book: Callable[[Booking], Awaitable[object]],
+    ) -> None:
+        self.client = JackpotClient(settings.jackpot_address)
+        self.database = OwnConnection(connect, self._wake)
+        self.dispatch = Dispatch(self.client, settings, book=book, desk=Desk(self.database))
+        self.relay = Relay(self.database, self.dispatch, settings)
+        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.wins = WinFeed(self.database, self.client, settings, book=book, holder=holder)
+
+    def _wake(self) -> None:
+        self.relay.wake()
+
+
+def _start(work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("task_failed", task=task.get_name(), exc_info=error)
