@@ -1,21 +1,24 @@
-"""Whether calls are let in, how many are inside, and the open streams that a drain has to end."""
+"""Whether calls are let in, which are inside, and how a drain ends those that do not end by themselves."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from service_kit.errors import Failure
 
 
 class Gate:
-    """Closed until the server has started, closed again from the first moment of a drain."""
+    """Closed until the server has started, closed again from the first moment of a drain.
+
+    A call is inside until gRPC has sent its answer, not only until its handler has returned.
+    """
 
     def __init__(self, because: Callable[[], Failure]) -> None:
         """Starts closed: a call is answered with what `because` makes."""
         self.closed_because: Callable[[], Failure] | None = because
-        self.calls_inside = 0
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self._streams: set[OpenStream] = set()
+        # Whether `cut` was called: a cancellation is then ours, not the caller's.
+        self.is_cut = False
+        self._calls: set[asyncio.Task[object]] = set()
+        self._streams: dict[asyncio.Task[object], OpenStream] = {}
 
     def open(self) -> None:
         """Lets calls in."""
@@ -24,52 +27,50 @@ class Gate:
     def close(self, because: Callable[[], Failure]) -> None:
         """Refuses new calls and ends the open streams; the other calls that are inside go on."""
         self.closed_because = because
-        for stream in list(self._streams):
+        for stream in list(self._streams.values()):
             stream.end()
 
-    async def wait_until_empty(self) -> None:
-        """Returns when no call is inside; streams are not waited for."""
-        await self._empty.wait()
+    def cut(self) -> None:
+        """Cancels the calls that are inside; their callers learn that the outcome is unknown."""
+        self.is_cut = True
+        for task in list(self._calls):
+            task.cancel()
 
     def enter(self) -> None:
-        """A call came in. Its `leave` must follow."""
-        if self.calls_inside == 0:
-            self._empty.clear()
-        self.calls_inside += 1
+        """The current task is a call that came in."""
+        task = _current_task()
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
-    def leave(self) -> None:
-        """A call went out."""
-        self.calls_inside -= 1
-        if self.calls_inside == 0:
-            self._empty.set()
-
-    def hold(self, stream: "OpenStream") -> None:
-        """Remembers a stream, to end it when the gate closes. Its `let_go` must follow."""
-        self._streams.add(stream)
-
-    def let_go(self, stream: "OpenStream") -> None:
-        """Forgets a stream."""
-        self._streams.discard(stream)
+    def enter_stream(self) -> "OpenStream":
+        """The current task is a call that came in and sends a stream."""
+        task = _current_task()
+        stream = self._streams[task] = OpenStream(task)
+        task.add_done_callback(self._streams.__delitem__)
+        return stream
 
     @property
-    def open_streams(self) -> int:
-        """How many streams are open."""
-        return len(self._streams)
+    def calls(self) -> Collection["asyncio.Task[object]"]:
+        """The calls that are inside, streams not counted."""
+        return self._calls
+
+    @property
+    def streams(self) -> Collection["asyncio.Task[object]"]:
+        """The streams that are open."""
+        return self._streams.keys()
 
 
 class OpenStream:
-    """A call of the current task that sends a stream, and how to end it with a status.
+    """A call that sends a stream, and how to end it with a status.
 
     A task that is cancelled while gRPC writes a message of an async generator never tells the
     caller why (G2). So such a stream ends between two messages: at once if its handler is `thinking`,
     else as soon as the message is written.
     """
 
-    def __init__(self, *, thinking: bool) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def __init__(self, task: "asyncio.Task[object]") -> None:
         self._task = task
-        self.thinking = thinking
+        self.thinking = True
         self.ended = False
 
     def end(self) -> None:
@@ -78,3 +79,9 @@ class OpenStream:
             self.ended = True
             if self.thinking:
                 self._task.cancel()
+
+
+def _current_task() -> "asyncio.Task[object]":
+    task = asyncio.current_task()
+    assert task is not None, "a handler runs in gRPC's task for the call"
+    return task

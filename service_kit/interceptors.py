@@ -32,7 +32,7 @@ from service_kit.errors import (
     to_status,
     undecodable,
 )
-from service_kit.gate import Gate, OpenStream
+from service_kit.gate import Gate
 from service_kit.telemetry import get_log
 
 _log = get_log("grpc")
@@ -80,11 +80,11 @@ class Method:
             _log.debug("call_answered", method=self.path, code="OK", ms=round(seconds * 1e3, 3))
 
     async def refuse(
-        self, error: BaseException, context: Context, start: float, *, drained: bool = False
+        self, error: BaseException, context: Context, start: float, ended: Failure | None = None
     ) -> Never:
         """Answers a call with the status of `error`; raises what makes gRPC end the call.
 
-        `drained` says that we cancelled the call ourselves, to drain.
+        `ended` is given if a drain has cancelled the call: it is what the caller is told then.
         """
         if isinstance(error, grpc.aio.AbortError):
             self._book(context.code().name, start, None)
@@ -92,15 +92,15 @@ class Method:
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise error
         if isinstance(error, asyncio.CancelledError):
-            if not drained and _was_cancelled():
-                # The caller has gone, or the server's grace is over: nobody is left to be answered.
+            if ended is None and _was_cancelled():
+                # The caller has gone: nobody is left to be answered.
                 self.abandoned(start)
                 raise error
-            shown: ServiceError = draining() if drained else outcome_unknown()
+            shown: ServiceError = ended or outcome_unknown()
         else:
             shown = self._shown(error)
         self._book(shown.code.name, start, shown.reason)
-        if isinstance(shown, Failure) and shown is not error and not drained:
+        if isinstance(shown, Failure) and shown is not error and ended is None:
             self._log_failure(shown, error)
         status = to_status(shown, self._domain)
         trailer = (("grpc-status-details-bin", status.SerializeToString()),)
@@ -145,7 +145,7 @@ class Method:
 
 
 def _was_cancelled() -> bool:
-    """Whether somebody cancelled this task: the caller through gRPC, or the server at its end."""
+    """Whether this task was cancelled from outside, by its caller's end or deadline."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -225,9 +225,7 @@ def _wrap_unary(method: Method, handler: Handler, gate: Gate) -> Handler:
         try:
             response = encode(await behaviour(decode(raw), context))
         except BaseException as error:
-            await method.refuse(error, context, start)
-        finally:
-            gate.leave()
+            await method.refuse(error, context, start, outcome_unknown() if gate.is_cut else None)
         method.answered(start)
         return response
 
@@ -242,8 +240,7 @@ def _wrap_generator(method: Method, handler: Handler, behaviour: Any, gate: Gate
         method.started()
         if gate.closed_because is not None:
             await method.refuse(gate.closed_because(), context, start)
-        stream = OpenStream(thinking=True)
-        gate.hold(stream)
+        stream = gate.enter_stream()
         try:
             request = incoming if handler.request_streaming else decode(incoming)
             async with aclosing(behaviour(request, context)) as messages:
@@ -258,9 +255,7 @@ def _wrap_generator(method: Method, handler: Handler, behaviour: Any, gate: Gate
             method.abandoned(start)
             raise
         except BaseException as error:
-            await method.refuse(error, context, start, drained=stream.ended)
-        finally:
-            gate.let_go(stream)
+            await method.refuse(error, context, start, draining() if stream.ended else None)
         method.answered(start)
 
     if handler.request_streaming:
@@ -277,14 +272,11 @@ def _wrap_writer(method: Method, handler: Handler, behaviour: Any, gate: Gate) -
         method.started()
         if gate.closed_because is not None:
             await method.refuse(gate.closed_because(), context, start)
-        stream = OpenStream(thinking=True)
-        gate.hold(stream)
+        stream = gate.enter_stream()
         try:
             await behaviour(request if handler.request_streaming else decode(request), context)
         except BaseException as error:
-            await method.refuse(error, context, start, drained=stream.ended)
-        finally:
-            gate.let_go(stream)
+            await method.refuse(error, context, start, draining() if stream.ended else None)
         method.answered(start)
 
     make = (

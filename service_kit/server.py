@@ -6,7 +6,7 @@ run(partial(server.run_until_signal, app.start, app.stop), settings)
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import cast
 
 import grpc
@@ -23,7 +23,7 @@ from service_kit.address import is_local, with_port
 from service_kit.errors import StartRefused, draining, starting
 from service_kit.gate import Gate
 from service_kit.interceptors import Methods, Registrar
-from service_kit.process import stop_signals, unless
+from service_kit.process import end_process, stop_signals, unless
 from service_kit.settings import ServerSettings
 from service_kit.telemetry import get_log
 
@@ -38,10 +38,10 @@ Readiness = Callable[[], Awaitable[bool]]
 MAX_METADATA_BYTES = 8 * 1024
 READINESS_PAUSE_S = 1.0
 READINESS_LIMIT_S = 1.0
-# Once no call is inside: for the answers to reach their callers, and streams their last message.
-SEND_LIMIT_S = 2.0
-# For a hook of the end that hangs.
-HOOK_LIMIT_S = 10.0
+# For streams, and for calls that were cut, to tell their callers so.
+SEND_LIMIT_S = 1.0
+# For the hooks, if the calls have used up the grace.
+HOOKS_LIMIT_S = 5.0
 
 
 class GrpcServer:
@@ -64,6 +64,7 @@ class GrpcServer:
         self._methods = Methods(access_log=settings.log_level == "debug")
         self._services = self._register(services)
         self._server: grpc.aio.Server | None = None
+        self._drained = False
         self._hooks: list[tuple[str, Hook]] = []
         self._drain_hooks: list[Callable[[], None]] = []
 
@@ -78,12 +79,12 @@ class GrpcServer:
     @property
     def calls_inside(self) -> int:
         """Calls that a handler is at work on, streams not counted."""
-        return self._gate.calls_inside
+        return len(self._gate.calls)
 
     @property
     def open_streams(self) -> int:
         """Server-streaming calls that have not ended."""
-        return self._gate.open_streams
+        return len(self._gate.streams)
 
     async def open(self) -> None:
         """Takes the port (StartRefused if it cannot be had) and answers: health says NOT_SERVING."""
@@ -105,25 +106,41 @@ class GrpcServer:
         await self._set_health(HealthCheckResponse.SERVING)
         _log.info("server_started", address=self.address, services=self._services)
 
-    async def close(self, hurry: asyncio.Event | None = None) -> None:
-        """Drains, stops and calls the hooks; `hurry` cuts the waiting short. A second call does nothing.
+    async def drain(self, hurry: asyncio.Event | None = None) -> None:
+        """Ends the work and calls the hooks; `hurry` cuts the waiting short. A second call does nothing.
 
-        At once health says NOT_SERVING, new calls are refused with DRAINING and streams end; calls in
-        flight finish; after the delay for load balancers the port closes, at the latest when the
-        grace is over.
+        At once health says NOT_SERVING, new calls are refused with DRAINING and streams end. Calls in
+        flight finish; those that have not when the grace is over are cancelled and told
+        OUTCOME_UNKNOWN. The port stays open, to go on refusing, until `close` or the process's end.
         """
+        if self._drained:
+            return
+        self._drained = True
         begin = time.monotonic()
+        deadline = begin + self._settings.drain_grace_s
+        if self._server is not None:
+            await self._end_calls(deadline, hurry or asyncio.Event())
+        hooks_end = max(deadline, time.monotonic() + HOOKS_LIMIT_S)
+        for name, hook in reversed(self._hooks):
+            await _call_hook(name, hook, hooks_end - time.monotonic())
+        _log.info("server_drained", address=self.address, seconds=round(time.monotonic() - begin, 3))
+
+    async def close(self) -> None:
+        """Drains if that was not done, then gives the port back. A second call does nothing.
+
+        gRPC answers a call that arrives in the last millisecond with CANCELLED; see `run_until_signal`.
+        """
+        await self.drain()
         server, self._server = self._server, None
-        hooks, self._hooks = self._hooks, []
         if server is not None:
-            await self._drain(server, begin + self._settings.drain_grace_s, hurry or asyncio.Event())
-        for name, hook in reversed(hooks):
-            await _call_hook(name, hook)
-        if server is not None:
-            _log.info("server_stopped", address=self.address, seconds=round(time.monotonic() - begin, 3))
+            await server.stop(None)
 
     async def run_until_signal(self, start: Hook, stop: Hook, *, ready: Readiness | None = None) -> None:
-        """Lives until SIGTERM or SIGINT; a second signal ends the drain's waiting.
+        """Lives until SIGTERM or SIGINT, then drains; a second signal ends the drain's waiting.
+
+        In a process of its own (`process.run`) it does not return then: the process ends with status 0,
+        its port still open. Callers at that moment see a closed connection, UNAVAILABLE; a stopped gRPC
+        server would tell some of them CANCELLED.
 
         `start` opens what the handlers need, `stop` closes it again (it is called too if `start`
         failed half-way, and after the hooks that `start` registered). `ready` is asked once a
@@ -136,8 +153,10 @@ class GrpcServer:
                 if await unless(stopping, start()):
                     await self.begin_serving()
                     await self._serve(stopping, ready)
+                await self.drain(hurry)
+                end_process()
             finally:
-                await self.close(hurry)
+                await self.close()
 
     async def _serve(self, stopping: asyncio.Event, ready: Readiness | None) -> None:
         if ready is None:
@@ -157,16 +176,18 @@ class GrpcServer:
                 await self._set_health(status)
                 _log.warning("readiness_changed", ready=is_ready)
 
-    async def _drain(self, server: grpc.aio.Server, deadline: float, hurry: asyncio.Event) -> None:
+    async def _end_calls(self, deadline: float, hurry: asyncio.Event) -> None:
         await self._health.enter_graceful_shutdown()
         self._gate.close(draining)
         for hook in self._drain_hooks:
             hook()
         await _wait(hurry.wait(), self._settings.drain_delay_s)
-        await _wait(unless(hurry, self._gate.wait_until_empty()), deadline - time.monotonic())
+        await unless(hurry, _wait_for_all(self._gate.calls, deadline - time.monotonic()))
+        self._gate.cut()
         self._service_gate.close(draining)
-        limit = 0.0 if hurry.is_set() else min(SEND_LIMIT_S, deadline - time.monotonic())
-        await server.stop(max(limit, 0.0))
+        await _wait_for_all(
+            [*self._gate.calls, *self._gate.streams, *self._service_gate.streams], SEND_LIMIT_S
+        )
 
     async def _set_health(self, status: int) -> None:
         for service in self._health_names():
@@ -198,6 +219,12 @@ async def _wait(event: Awaitable[object], limit_s: float) -> None:
         pass
 
 
+async def _wait_for_all(tasks: Collection["asyncio.Task[object]"], limit_s: float) -> None:
+    """Waits until `tasks`, which may shrink meanwhile, have ended, at most `limit_s` seconds."""
+    if tasks:
+        await asyncio.wait(list(tasks), timeout=max(limit_s, 0.0))
+
+
 async def _ask(ready: Readiness) -> bool:
     try:
         async with asyncio.timeout(READINESS_LIMIT_S):
@@ -207,10 +234,10 @@ async def _ask(ready: Readiness) -> bool:
         return False
 
 
-async def _call_hook(name: str, hook: Hook) -> None:
+async def _call_hook(name: str, hook: Hook, limit_s: float) -> None:
     """A hook that fails or hangs must not keep the others from closing what they own."""
     try:
-        async with asyncio.timeout(HOOK_LIMIT_S):
+        async with asyncio.timeout(max(limit_s, 0.0)):
             await hook()
     except Exception as error:
         _log.error("stop_hook_failed", hook=name, exc_info=error)

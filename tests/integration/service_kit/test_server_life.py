@@ -186,7 +186,7 @@ async def test_who_is_in_a_hurry_does_not_wait_for_the_grace() -> None:
         slow = asyncio.create_task(get_wallet(channel, "wallets/slow", timeout_s=30))
         await eventually(lambda: server.calls_inside == 1)
         hurry = asyncio.Event()
-        closing = asyncio.create_task(server.close(hurry))
+        closing = asyncio.create_task(server.drain(hurry))
         await eventually(lambda: is_draining(channel))
         hurry.set()
         await asyncio.wait_for(closing, 5)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -27,6 +28,7 @@ from protos.spin.v1 import spin_pb2, spin_pb2_grpc
 from service_kit.process import run
 from service_kit.server import GrpcServer
 from service_kit.settings import ServerSettings
+from tests.support.waiting import POLL_S
 
 CANARY_DSN = "postgresql://spin_server:canary-7f3a@db.internal:5432/spins"
 
@@ -179,11 +181,16 @@ def everything(error: grpc.aio.AioRpcError) -> str:
     return repr((error.details(), error.debug_error_string(), tuple(error.trailing_metadata())))
 
 
-async def _serve(chosen: ServerSettings, work_s: float) -> None:
-    async def work() -> None:
-        await asyncio.sleep(work_s)
+async def _serve(chosen: ServerSettings, work_s: float, folder: Path) -> None:
+    """wallets/slow takes `work_s`; wallets/held makes the file `held` and waits for the file `release`."""
+    release = folder / "release"
 
-    wallets = make_wallets({"wallets/slow": work})
+    async def released() -> None:
+        (folder / "held").touch()
+        while not release.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(POLL_S)
+
+    wallets = make_wallets({"wallets/slow": lambda: asyncio.sleep(work_s), "wallets/held": released})
     server = build(wallets, make_pools(), chosen)
 
     async def start() -> None:
@@ -198,4 +205,5 @@ async def _serve(chosen: ServerSettings, work_s: float) -> None:
 
 
 if __name__ == "__main__":
-    run(partial(_serve, settings(listen=sys.argv[1], log_format="json"), float(sys.argv[2])), settings())
+    in_json = settings(listen=sys.argv[1], log_format="json", drain_delay_s=0.2)
+    run(partial(_serve, in_json, float(sys.argv[2]), Path(sys.argv[3])), in_json)
