@@ -15,7 +15,7 @@ from jackpot_outbox.rows import AcknowledgementRow, Booked, Booking, Contributio
 from service_kit.batch_writer import BatchWriter
 from service_kit.group_commit import GroupCommit, Later
 from service_kit.telemetry import get_log
-from spin_server import metrics
+from spin_server import metrics, store
 from spin_server.domain.commands import Play, Settle, SpinCommand, WalletCommand
 from spin_server.domain.facts import SpinRecord
 from spin_server.domain.game import GameCategory
@@ -45,10 +45,11 @@ class Committer:
         on_commit: Callable[[Sequence[Row]], None],
         on_booked: Callable[[Collection[UUID]], None],
     ) -> None:
+        self._connect = connect
         self._on_commit = on_commit
         self._on_booked = on_booked
         self._writer: BatchWriter[Command, Answer] = BatchWriter(
-            connect, SpinTransaction(rules), lock_keys=_wallets_of, max_batch=max_batch
+            self._open, SpinTransaction(rules), lock_keys=_wallets_of, max_batch=max_batch
         )
         self._group: GroupCommit[Command, Answer] = GroupCommit(
             self._write, key=_id_of, max_batch=max_batch, max_waiting=max_waiting, name="spin committer"
@@ -74,6 +75,11 @@ class Committer:
     async def book(self, booking: Booking) -> Booked:
         """Books answers of the jackpot server and credits wins; durable when it returns. May be repeated."""
         return cast(Booked, await self._group.submit(booking))
+
+    async def _open(self) -> asyncpg.Connection:
+        connection = await self._connect()
+        await store.plan_by_key(connection)
+        return connection
 
     async def _write(self, items: list[Command]) -> Sequence[Written]:
         started = perf_counter()

@@ -1,6 +1,5 @@
 """The servicers: parse, ask, render. What goes wrong is raised as it is and answered by the kit."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,9 +15,9 @@ from protos.spin.v1.spin_pb2_grpc import GameServiceServicer, SpinServiceService
 from service_kit.database import failure_of
 from service_kit.errors import ServiceError, not_implemented
 from spin_server.committer import Committer
-from spin_server.domain.commands import Play, SpinTerms
 from spin_server.domain.facts import JackpotState, Reason, Refused, SettledSpin
 from spin_server.domain.game import Catalog
+from spin_server.draws import draw
 from spin_server.reads import Reads
 from spin_server.refusals import refusal
 from spin_server.settings import JackpotMode
@@ -80,7 +79,7 @@ class SpinService(SpinServiceServicer):
 
     async def PlaySpin(self, request: pb.PlaySpinRequest, context: Context) -> pb.PlaySpinResponse:
         entered_ns = perf_counter_ns()
-        command = self._draw(requests.play(request))
+        command = draw(requests.play(request), self._catalog)
         queued_ns = perf_counter_ns()
         answer = await self._committer.spin(command)
         spin = await self._with_jackpot(answer.spin) if self._waits else answer.spin
@@ -139,13 +138,6 @@ class SpinService(SpinServiceServicer):
             schema_version=info.schema_version,
             start_time=answers.stamp(process.start_time),
         )
-
-    def _draw(self, terms: SpinTerms) -> Play:
-        """The outcome is drawn here, once, from the operating system's generator."""
-        game = self._catalog.games.get(terms.game_id)
-        if game is None or game.pay_table is None:
-            return Play(terms, None)
-        return Play(terms, game.pay_table.prize_of(secrets.randbelow(game.pay_table.tickets)).multiplier_ppm)
 
     async def _with_jackpot(self, spin: SettledSpin) -> SettledSpin:
         """The spin once its jackpot is known, or as it is after SYNC_WAIT_S. Never fails: it is settled."""
