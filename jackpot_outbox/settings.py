@@ -70,3 +70,6 @@ class OutboxSettings(ProcessSettings):
 
 class SidecarSettings(OutboxSettings, DatabaseSettings):
     """Of `python -m jackpot_outbox`: also the wallet's database, OUTBOX_DATABASE_DSN."""
+
+    # Said again: the last base's would win.
+    model_config = SettingsConfigDict(env_prefix="OUTBOX_")
