@@ -1,7 +1,6 @@
 """The root key: the secret outside the database from which every cycle's seed follows (PR-13)."""
 
 import base64
-import binascii
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -31,7 +30,7 @@ def parse_root_key(key_id: str, text: str) -> RootKey:
     except ValueError:
         try:
             secret = base64.b64decode(text, validate=True)
-        except binascii.Error:
+        except ValueError:
             raise ValueError("the root key is neither hexadecimal nor base64") from None
     if len(secret) < MIN_KEY_BYTES:
         raise ValueError(f"the root key has {len(secret)} bytes: at least {MIN_KEY_BYTES} are needed")
