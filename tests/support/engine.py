@@ -16,6 +16,7 @@ from jackpot_server.domain.decide import (
     Decision,
     KnownWin,
     NotReached,
+    WinKey,
     decide,
 )
 from jackpot_server.domain.draw import cycle_seed
@@ -165,7 +166,7 @@ class Engine:
             self.states.values(),
             commands,
             known=self._known(commands),
-            wins={key: KnownWin(win, tuple(self.said[key])) for key, win in self.wins.items()},
+            wins=self._acknowledged(commands),
             now=self.now,
         )
         decision.number_events({operator: len(self.events[operator]) for operator in decision.event_counts()})
@@ -191,6 +192,12 @@ class Engine:
                 wins = tuple(self.wins[win.pool_id, win.spin_id] for win in first.wins)
                 known[command.spin_id] = first._replace(wins=wins)
         return known
+
+    def _acknowledged(self, commands: Iterable[Command]) -> dict[WinKey, KnownWin]:
+        keys = {
+            (command.pool_id, command.spin_id) for command in commands if isinstance(command, Acknowledge)
+        }
+        return {key: KnownWin(self.wins[key], tuple(self.said[key])) for key in keys & self.wins.keys()}
 
     def _remember(self, decision: Decision) -> None:
         self.decisions.append(decision)
