@@ -20,8 +20,9 @@ from jackpot_server.domain.draw import (
     part,
     threshold,
 )
-from jackpot_server.domain.facts import Recorded
+from jackpot_server.domain.facts import Proof, Recorded
 from jackpot_server.domain.pool import MustHitBy, Odds
+from jackpot_server.domain.trigger import OddsDraw
 from service_kit.money import MICROS
 from tests.support.engine import ALWAYS, ROOT_KEY, Engine, pool_config, spin
 
@@ -202,3 +203,11 @@ def test_pr_14_every_cycle_has_fallen_when_the_ceiling_is_reached() -> None:
     assert all(win.amount_minor <= 1005 for win in engine.wins.values())
     assert engine.pool("mini").current_micros < 1005 * MICROS
     assert len(engine.wins) >= 400 // 6
+
+
+def test_pr_12_a_draw_wins_below_its_threshold_and_not_at_it() -> None:
+    trigger = OddsDraw(Odds(one_in=2**256, per_wager_minor=1), "major", 1, bytes(32), DIGEST)
+    spin_id = spin(1).spin_id
+    value = Draws(bytes(32)).draw(draw_prefix("major", 1), spin_id.bytes, draw_suffix("", DIGEST))
+    assert trigger.falls(spin(1, wager_minor=value), 0) is None  # these odds make the wager the threshold
+    assert trigger.falls(spin(1, wager_minor=value + 1), 0) == Proof(value=value, threshold=value + 1)
