@@ -173,14 +173,22 @@ function connect(address) {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 500,
   });
+  const open = new Set();
   return {
     call: (method, request, limitMs = CALL_LIMIT_MS) =>
       new Promise((resolve, reject) => {
-        client[method](request, { deadline: Date.now() + limitMs }, (error, answer) =>
-          error ? reject(error) : resolve(answer),
-        );
+        const call = client[method](request, { deadline: Date.now() + limitMs }, (error, answer) => {
+          open.delete(call);
+          if (error) reject(error);
+          else resolve(answer);
+        });
+        open.add(call);
       }),
-    close: () => client.close(),
+    /** Ends every call that still waits; what became of it will be asked again. */
+    close: () => {
+      for (const call of open) call.cancel();
+      client.close();
+    },
   };
 }
 
