@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -27,7 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+# Ids are shown whole: folded on a terminal, on one line in a pipe.
+console = Console(width=None if sys.stdout.isatty() else 400)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -60,21 +62,19 @@ def list_rows(
     if as_json:
         _print_json([asdict(row) for row in rows])
         return
-    table = Table("kind", "spin", "win", "operator", "age", "attempts", "state", "last error")
+    table = Table("kind", "spin or win", "operator", "age", "tries", "state", "last error")
     for row in rows:
         kind, spin_id, win, _ = row.key
-        state = "parked" if row.parked_time is not None else f"due {row.due_time:%H:%M:%S}"
         table.add_row(
             _KIND_NAMES[kind],
-            str(spin_id),
-            win,
+            win or str(spin_id),
             row.operator_id,
             _age(row.create_time),
             str(row.attempts),
-            state,
+            "parked" if row.parked_time is not None else f"due {row.due_time:%H:%M:%S}",
             row.last_error,
         )
-    console.print(table)
+    _print_table(table)
 
 
 @app.command()
@@ -102,7 +102,7 @@ def status(as_json: AsJson = False) -> None:
         return
     table = Table("open", "oldest", "parked")
     table.add_row(str(counts.open_rows), f"{counts.oldest_s:.1f} s", str(counts.parked_rows))
-    console.print(table)
+    _print_table(table)
 
 
 def _on_database(work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
@@ -127,6 +127,12 @@ def _finish(work: Awaitable[T]) -> T:
     except DATABASE_ERRORS as error:
         typer.echo(f"The database did not answer as it should: {type(error).__name__}", err=True)
         raise typer.Exit(1) from None
+
+
+def _print_table(table: Table) -> None:
+    for column in table.columns:
+        column.overflow = "fold"
+    console.print(table)
 
 
 def _print_json(value: object) -> None:

@@ -127,7 +127,7 @@ async def record_acts(connection: asyncpg.Connection, acts: Sequence[Acknowledge
 _END_ROWS = f"""
 WITH open AS MATERIALIZED (
     SELECT a.*
-    FROM {KEYS}, $5::text[], $6::smallint[], $7::jsonb[], $8::timestamptz[], $9::integer[], $10::bigint[],
+    FROM {KEYS}, $5::text[], $6::smallint[], $7::text[], $8::timestamptz[], $9::integer[], $10::bigint[],
          $11::bytea[])
          AS a ({KEY_NAMES}, operator_id, state, shares, record_time,
                audit_chain, audit_sequence, audit_sha256)
@@ -141,7 +141,7 @@ WITH open AS MATERIALIZED (
 ), kept AS (
     INSERT INTO jackpot_results (spin_id, operator_id, state, shares, record_time,
                                  audit_chain, audit_sequence, audit_sha256)
-    SELECT spin_id, operator_id, state, shares, record_time, audit_chain, audit_sequence, audit_sha256
+    SELECT spin_id, operator_id, state, shares::jsonb, record_time, audit_chain, audit_sequence, audit_sha256
     FROM ended
     WHERE kind = {Kind.CONTRIBUTION:d}
     ORDER BY spin_id

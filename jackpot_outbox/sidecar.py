@@ -1,4 +1,4 @@
-"""The outbox beside a wallet in any language: it needs that wallet's database and a jackpot server's address."""
+"""The outbox beside a wallet in any language; needs that wallet's database and a jackpot server's address."""
 
 import asyncio
 from collections.abc import Collection, Hashable, Sequence
