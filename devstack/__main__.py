@@ -23,7 +23,7 @@ from devstack.stack import Stack
 FOLDER = Path(__file__).parents[1] / ".devstack"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
 
 @app.callback()

@@ -54,7 +54,7 @@ class Player:
     async def provide_wallet(self) -> int:
         """Creates the wallet unless it exists, and funds it if it is low. Returns its balance."""
         try:
-            created = await self._wallets.CreateWallet(
+            await self._wallets.CreateWallet(
                 spin_pb2.CreateWalletRequest(
                     request_id=CREATE_WALLET_ID,
                     wallet_id=WALLET,
@@ -64,12 +64,12 @@ class Player:
                 ),
                 timeout=CALL_TIMEOUT_S,
             )
-            balance = created.wallet.balance.amount_minor
         except grpc.aio.AioRpcError as error:
             # Somebody else made it, with another request id.
             if error.code() is not grpc.StatusCode.ALREADY_EXISTS:
                 raise
-            balance = await self.balance()
+        # Not the balance of the answer: a repeat shows the first one's.
+        balance = await self.balance()
         return await self.deposit() if balance < LOW_MINOR else balance
 
     async def balance(self) -> int:

@@ -80,7 +80,7 @@ class Stack:
     def stop(self) -> list[str]:
         """Stops every part in order: servers, databases, cache. What did not end well, one line each."""
         problems = []
-        for server in self.servers.values():
+        for server in reversed(self.servers.values()):
             if code := server.stop():
                 problems.append(f"{server.package} ended with code {code}: see {server.log}")
         for part in (*self.clusters.values(), self.cache):
@@ -117,7 +117,8 @@ class Stack:
         self._say(f"cache             Valkey on 127.0.0.1:{self.addresses.cache}")
 
     def _start_servers(self) -> None:
-        for tenant in TENANTS:
+        # The jackpot server first, so that the spin server's first call finds it.
+        for tenant in (JACKPOTS, SPINS):
             log = self.logs / f"{tenant.package}.log"
             log.unlink(missing_ok=True)
             server = Server(tenant.package, self._address(tenant), log, self._environment(tenant))
