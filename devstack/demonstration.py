@@ -140,8 +140,10 @@ class Demonstration:
                 await self._player.provide_wallet()
 
     async def _tick(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
+        while True:
             await pause(stop, 1)
+            if stop.is_set():
+                return
             try:
                 pools = words.amounts(await self._player.pools())
             except grpc.aio.AioRpcError as error:

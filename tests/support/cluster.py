@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import asyncpg
 
 from devstack.postgres import Cluster, with_database
-
-ROOT = Path(__file__).parents[2]
+from service_kit.migrate import upgrade
 
 Kind = Literal["spins", "jackpots"]
 PACKAGES: dict[Kind, str] = {"spins": "spin_server", "jackpots": "jackpot_server"}
@@ -82,21 +80,9 @@ class TestCluster:
 
     async def _make_template(self, kind: Kind, name: str) -> None:
         await _execute(self.dsn, [f'CREATE DATABASE "{name}"'])
-        await _migrate(with_database(self.dsn, name), kind)
+        await upgrade(with_database(self.dsn, name), PACKAGES[kind])
         # Nobody may be connected to a database while it is copied.
         await _execute(self.dsn, [f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false IS_TEMPLATE true'])
-
-
-async def _migrate(dsn: str, kind: Kind) -> None:
-    if not (ROOT / PACKAGES[kind] / "migrations/env.py").exists():  # until the package has one
-        files = [ROOT / PACKAGES[kind] / "migrations/versions/0001_initial.sql"]
-        if kind == "spins":
-            files.insert(0, ROOT / "jackpot_outbox/schema.sql")
-        await _execute(dsn, [file.read_text() for file in files])
-    else:
-        from service_kit.migrate import upgrade
-
-        await upgrade(dsn, PACKAGES[kind])
 
 
 async def _execute(dsn: str, statements: "list[str] | tuple[str, ...]") -> None:

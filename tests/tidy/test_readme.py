@@ -6,11 +6,22 @@ import tomllib
 import pytest
 from google.protobuf import json_format, message_factory
 
+from jackpot_outbox.settings import SidecarSettings
+from jackpot_server.settings import ApplySettings, JackpotSettings
 from protos.jackpot.v1 import jackpot_pb2
 from protos.spin.v1 import spin_pb2
+from service_kit.settings import ProcessSettings
+from spin_server.settings import MigrateSettings, SpinSettings
 from tests.support.readme import README, ReadmeCommand, commands
 
 ROOT = README.parent
+SETTINGS: tuple[type[ProcessSettings], ...] = (
+    SpinSettings,
+    MigrateSettings,
+    JackpotSettings,
+    ApplySettings,
+    SidecarSettings,
+)
 CONTRACTS = {"127.0.0.1:50051": spin_pb2.DESCRIPTOR, "127.0.0.1:50052": jackpot_pb2.DESCRIPTOR}
 CALLS = [command for command in commands() if "-d" in command.words]
 
@@ -42,6 +53,22 @@ def test_make_targets_exist() -> None:
     named = set(re.findall(r"(?:`|^)make ([a-z]+)", README.read_text(), re.MULTILINE))
     assert {"run", "test"} <= named
     assert named <= targets
+
+
+def test_settings_exist() -> None:
+    known = {settings.variable(field) for settings in SETTINGS for field in settings.model_fields}
+    rows = "\n".join(re.findall(r"^\| `.*", README.read_text(), re.MULTILINE))
+    named = set(re.findall(r"`((?:SPIN|JACKPOT|OUTBOX)_[A-Z_]+)`", rows))
+    assert len(named) > 10
+    assert named - known == set()
+
+
+def test_defaults_are_as_the_readme_says() -> None:
+    text = README.read_text()
+    for settings in (SpinSettings, JackpotSettings):
+        for field in ("listen", "metrics_port"):
+            row = next(line for line in text.splitlines() if f"`{settings.variable(field)}`" in line)
+            assert f"`{settings.model_fields[field].default}`" in row
 
 
 def test_links_lead_somewhere() -> None:
