@@ -15,6 +15,7 @@ from pathlib import Path
 
 from devstack.addresses import Addresses
 from tests.e2e.conftest import clean_environment
+from tests.support.cluster import TestCluster
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +129,24 @@ async def test_what_was_won_and_grown_is_still_there_the_next_time(tmp_path: Pat
     # The second run begins with money that the first one's spins have moved.
     assert balances[0][0] == "1,000.00"
     assert balances[1][0] != "1,000.00"
+
+
+async def test_servers_that_the_environment_names_are_used_instead_of_own_ones(
+    tmp_path: Path, postgres: TestCluster
+) -> None:
+    with postgres.empty() as spins, postgres.empty() as jackpots:
+        named = {"SPIN_DATABASE_DSN": spins, "JACKPOT_DATABASE_DSN": jackpots, "JACKPOT_CACHE_URL": ""}
+        with make_run(tmp_path, PLAY="0", **named) as run:
+            await eventually(run.has_said(r"Try it yourself"), within_s=READY_WITHIN_S)
+            for command in re.findall(r"^  (\S*grpcurl .*SettleSpin)$", run.text(), re.MULTILINE):
+                await paste(command)
+            assert await stop(run) == 0, run.text()
+        assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+            "lock",
+            "logs",
+            "root.key",
+            "secrets.json",
+        ]
 
 
 async def test_a_killed_make_run_takes_its_children_along(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import asyncpg
 
@@ -36,7 +37,7 @@ class TestCluster:
         """Name of the migrated database of this server that others are copied from; made at first use."""
         if kind not in self._templates:
             name = self._new_name(f"{kind}_template")
-            asyncio.run(self._make_template(kind, name))
+            _apart(self._make_template(kind, name))
             self._templates[kind] = name
         return self._templates[kind]
 
@@ -76,7 +77,7 @@ class TestCluster:
         return f"{prefix}_{os.getpid()}_{next(self._numbers)}"
 
     def _run(self, *statements: str) -> None:
-        asyncio.run(_execute(self.dsn, statements))
+        _apart(_execute(self.dsn, statements))
 
     async def _make_template(self, kind: Kind, name: str) -> None:
         await _execute(self.dsn, [f'CREATE DATABASE "{name}"'])
@@ -85,7 +86,13 @@ class TestCluster:
         await _execute(self.dsn, [f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false IS_TEMPLATE true'])
 
 
-async def _execute(dsn: str, statements: "list[str] | tuple[str, ...]") -> None:
+def _apart(work: Coroutine[Any, Any, None]) -> None:
+    """Does it on a thread and a loop of its own, because the caller may be an async test."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+async def _execute(dsn: str, statements: Sequence[str]) -> None:
     connection = await asyncpg.connect(dsn)
     try:
         for statement in statements:
