@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ MACHINE_PATH = re.compile(
     + r")/\w"
 )
 
+PUBLIC_HOSTS = {"", "localhost", "127.0.0.1", "pypi.org", "registry.npmjs.org"}
+
 
 def texts() -> Iterator[tuple[str, str]]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -26,13 +29,13 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 def package_hosts() -> set[str]:
-    """Where this machine's pip gets packages from."""
-    pip = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
-    )
-    named = re.findall(r"https?://[^\s'\"]+", pip.stdout + " " + os.environ.get("PIP_INDEX_URL", ""))
-    hosts = {urlsplit(url).hostname or "" for url in named}
-    return {host for host in hosts if host not in {"", "localhost", "127.0.0.1", "pypi.org"}}
+    """Where this machine's pip and npm get packages from."""
+    said = [os.environ.get("PIP_INDEX_URL", "")]
+    for command in ([sys.executable, "-m", "pip", "config", "list"], ["npm", "config", "get", "registry"]):
+        with suppress(FileNotFoundError):
+            said.append(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    hosts = {urlsplit(url).hostname or "" for url in re.findall(r"https?://[^\s'\"]+", " ".join(said))}
+    return {host for host in hosts if host not in PUBLIC_HOSTS}
 
 
 def test_no_file_names_a_path_of_a_machine() -> None:
