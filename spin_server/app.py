@@ -1,14 +1,13 @@
 """The composition root: the only file that knows every part of the spin server."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from uuid import UUID
 
 import asyncpg
 
-from jackpot_outbox.rows import Booking, Row
+from jackpot_outbox.rows import Row
 from jackpot_outbox.service import Outbox
 from jackpot_outbox.settings import OutboxSettings
 from protos.spin.v1 import spin_pb2_grpc
@@ -40,19 +39,19 @@ class SpinServer:
         self._reads = Reads(partial(settings.create_pool, "spin_server reads"))
         self._waiters = JackpotWaiters(self._reads.answered, max_waiting=settings.max_jackpot_waiters)
         self._committer = Committer(
-            self._connect_writer,
+            partial(settings.connect, "spin_server committer"),
             Rules(catalog, jackpots_on),
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,
             on_commit=self._offer,
-            on_booked=self._tell,
+            on_booked=self._waiters.tell,
         )
         self._outbox: Outbox | None = None
         if jackpots_on:
             self._outbox = Outbox(
                 outbox_settings,
                 connect=partial(settings.connect, "spin_server outbox"),
-                book=self._book,
+                book=self._committer.book,
             )
         process = ProcessInfo(
             settings.environment, settings.jackpot_mode, datetime.now(UTC), self._jackpot_reachable
@@ -67,6 +66,8 @@ class SpinServer:
                 partial(spin_pb2_grpc.add_WalletServiceServicer_to_server, wallets),
             ],
         )
+
+        self.server.on_drain(self._waiters.release)
 
     async def serve(self) -> None:
         """Lives until SIGTERM or SIGINT. Ready means: its own database answers."""
@@ -105,18 +106,9 @@ class SpinServer:
                 log.warning("database_not_reached", error=type(error).__name__)
             await asyncio.sleep(DATABASE_PAUSE_S)
 
-    async def _connect_writer(self) -> asyncpg.Connection:
-        return await self._settings.connect("spin_server committer")
-
-    async def _book(self, booking: Booking) -> None:
-        await self._committer.book(booking)
-
     def _offer(self, rows: Sequence[Row]) -> None:
         if self._outbox is not None:
             self._outbox.offer(rows)
-
-    def _tell(self, spin_ids: Collection[UUID]) -> None:
-        self._waiters.tell(spin_ids)
 
     def _jackpot_reachable(self) -> bool:
         return self._outbox is not None and self._outbox.reachable

@@ -28,14 +28,14 @@ class JackpotWaiters:
         self._waiting: dict[UUID, list[asyncio.Future[None]]] = {}
         self._count = 0
         self._poll: asyncio.Task[None] | None = None
-        self._closed = False
+        self._released = False
 
     async def wait(self, spin_id: UUID, timeout_s: float) -> None:
-        """Returns once the spin's jackpot is known, or `timeout_s` is over, or this is closed.
+        """Returns once the spin's jackpot is known, or `timeout_s` is over, or all are released.
 
         Raises OVERLOADED if too many wait.
         """
-        if self._closed:
+        if self._released:
             return
         if self._count >= self._max_waiting:
             raise overloaded()
@@ -59,10 +59,14 @@ class JackpotWaiters:
                 if not known.done():
                     known.set_result(None)
 
-    async def close(self) -> None:
-        """Lets everybody go, now and from now on."""
-        self._closed = True
+    def release(self) -> None:
+        """Lets everybody go, now and from now on: the server drains."""
+        self._released = True
         self.tell(list(self._waiting))
+
+    async def close(self) -> None:
+        """Stops asking."""
+        self.release()
         if self._poll is not None:
             self._poll.cancel()
             await asyncio.gather(self._poll, return_exceptions=True)

@@ -278,3 +278,22 @@ async def test_a_thousand_spins_of_fifty_clients_keep_every_minor_unit(
 
         await eventually(is_whole)
         assert 700 < len(settled) < 900
+
+
+async def test_a_drain_lets_waits_go_at_once(spins_dsn: str, jackpots: JackpotDouble) -> None:
+    jackpots.hangs.clear()
+    async with serving(spins_dsn, jackpot_address=jackpots.address) as client:
+        await client.fund()
+        spin = (await client.settle()).spin
+        server = client.server.server
+        await eventually(lambda: server.calls_inside == 0)
+        wait = asyncio.create_task(jackpot_of(client, spin, 50))
+        await eventually(lambda: server.calls_inside == 1)
+        started = monotonic()
+        draining = asyncio.create_task(server.drain())
+        try:
+            assert (await wait).jackpot_state == PENDING
+            assert monotonic() - started < 2
+        finally:
+            jackpots.hangs.set()
+            await draining
