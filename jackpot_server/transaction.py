@@ -12,7 +12,15 @@ import grpc
 from jackpot_server import store
 from jackpot_server.catalog_store import load_catalog, read_commitments
 from jackpot_server.domain.commands import Acknowledge, Contribute
-from jackpot_server.domain.decide import Command, Decision, KnownWin, NotReached, WinKey, decide
+from jackpot_server.domain.decide import (
+    COMMITTED_AHEAD,
+    Command,
+    Decision,
+    KnownWin,
+    NotReached,
+    WinKey,
+    decide,
+)
 from jackpot_server.domain.draw import commitment
 from jackpot_server.domain.errors import Reason, Refused
 from jackpot_server.domain.facts import Acknowledged, Recorded
@@ -29,8 +37,6 @@ log = get_log("committer")
 
 Answer: TypeAlias = Recorded | Acknowledged
 
-# Commitments are read again when fewer cycles than this are known ahead: another replica added more.
-_CYCLES_IN_SIGHT: Final = 8
 _MAX_RELOADS: Final = 3
 
 _CODES: Final = {
@@ -137,11 +143,11 @@ class JackpotTransaction:
         raise RuntimeError("the configuration changes faster than it can be read")
 
     async def _see_seeds(self, connection: asyncpg.Connection, rules: Rules, locked: Locked) -> None:
+        """Reads the commitments that another replica has added since."""
         short = [
             pool.pool_key
             for pool in locked.pools
-            if (pool.pool_key, pool.cycle) not in self._seeds
-            or (pool.pool_key, pool.cycle + _CYCLES_IN_SIGHT) not in self._seeds
+            if (pool.pool_key, pool.cycle + COMMITTED_AHEAD) not in self._seeds
         ]
         if short:
             self._seeds.add(await read_commitments(connection, short), rules.catalog.pool_ids)

@@ -94,10 +94,16 @@ class _Lane(Generic[T, R]):
             results = list(await self._writer.transact(connection, items, must_write))
             attempt.committing = True
             await connection.execute("COMMIT")
-            self._writer.committed(connection)
+            self._tell(connection)
             return results
         finally:
             watchdog.cancel()
+
+    def _tell(self, connection: asyncpg.Connection) -> None:
+        try:
+            self._writer.committed(connection)
+        except Exception as error:  # what is committed must not be taken for failed
+            log.exception("committed_hook_failed", lane=self._name, error=repr(error))
 
     async def _one_by_one(self, items: list[T], error: Exception) -> list[R | Exception | Later]:
         if len(items) == 1:
