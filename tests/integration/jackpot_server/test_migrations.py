@@ -24,7 +24,8 @@ async def test_pr_02_the_application_may_change_only_state(jackpots_dsn: str) ->
     connection = await asyncpg.connect(jackpots_dsn)
     try:
         rights = await connection.fetch(
-            "SELECT tablename, has_table_privilege('jackpot_app', tablename::regclass, 'UPDATE') AS may_update,"
+            "SELECT tablename,"
+            "       has_table_privilege('jackpot_app', tablename::regclass, 'UPDATE') AS may_update,"
             "       has_table_privilege('jackpot_app', tablename::regclass, 'DELETE, TRUNCATE') AS may_delete"
             "  FROM pg_tables WHERE schemaname = 'public'"
         )
@@ -39,11 +40,15 @@ async def test_only_the_applications_role_may_connect(empty_dsn: str) -> None:
     await upgrade(empty_dsn, "jackpot_server")
     connection = await asyncpg.connect(empty_dsn)
     try:
-        may_connect = await connection.fetch(
+        others = await connection.fetch(
             "SELECT rolname FROM pg_roles"
-            " WHERE NOT rolsuper AND rolname !~ '^pg_'"
+            " WHERE NOT rolsuper AND NOT pg_has_role(rolname, 'jackpot_app', 'MEMBER')"
             "   AND has_database_privilege(rolname, current_database(), 'CONNECT')"
+        )
+        may_connect = await connection.fetchval(
+            "SELECT has_database_privilege('jackpot_app', current_database(), 'CONNECT')"
         )
     finally:
         await connection.close()
-    assert [row["rolname"] for row in may_connect] == ["jackpot_app"]
+    assert may_connect
+    assert others == []
