@@ -1,9 +1,14 @@
 """The contract of spin.v1 through gRPC, without jackpots."""
 
+import asyncio
+import contextlib
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import grpc
+import grpc.aio
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
@@ -13,6 +18,7 @@ from tests.integration.spin_server.serving import (
     coins,
     error_of,
     play_request,
+    read_error,
     serving,
     settle_request,
 )
@@ -282,3 +288,37 @@ async def test_the_server_tells_about_itself(client: Client) -> None:
     assert info.schema_version == 1
     assert info.start_time.seconds > 1_700_000_000
     assert (info.outbox_open, info.outbox_parked) == (0, 0)
+
+
+async def test_callers_that_go_away_harm_nobody(client: Client) -> None:
+    """Their spins are settled or not, and asking again tells; everybody else is served."""
+    await client.fund(amount_minor=100_000)
+    rng = random.Random(7)
+    requests = [settle_request() for _ in range(300)]
+
+    async def impatient(request: pb.SettleSpinRequest) -> None:
+        call = client.spins.SettleSpin(request)
+        if rng.random() < 0.7:
+            await asyncio.sleep(rng.random() * 0.01)
+            call.cancel()
+        await asyncio.wait([asyncio.ensure_future(ended(call))])
+
+    await asyncio.gather(*(impatient(request) for request in requests))
+    answers = await asyncio.gather(*(client.spins.SettleSpin(request) for request in requests))
+    assert len({answer.spin.spin_id for answer in answers}) == 300
+    assert await client.balance() == 100_000 - 300 * 100
+
+
+async def ended(call: Any) -> None:
+    with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+        await call
+
+
+async def test_more_than_may_wait_is_refused_at_once_and_leaves_nothing(spins_dsn: str) -> None:
+    async with serving(spins_dsn, jackpot_mode="off", max_waiting=20, max_batch=5) as client:
+        await client.fund(amount_minor=100_000)
+        results = await asyncio.gather(*(client.settle() for _ in range(400)), return_exceptions=True)
+        refused = [result for result in results if isinstance(result, grpc.aio.AioRpcError)]
+        assert refused
+        assert {read_error(error).reason for error in refused} == {"OVERLOADED"}
+        assert await client.balance() == 100_000 - 100 * (400 - len(refused))
