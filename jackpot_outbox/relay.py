@@ -52,21 +52,28 @@ class Relay:
         self._dispatch = dispatch
         self._settings = settings
         self._woken = asyncio.Event()
+        self._stopping = False
 
     def wake(self) -> None:
         """Some row is due now."""
         self._woken.set()
 
+    def stop(self) -> None:
+        """Ends `run` once the rows at hand are fed: taken and not fed, they would wait for their lease."""
+        self._stopping = True
+        self._woken.set()
+        self._dispatch.room_freed.set()
+
     async def run(self) -> None:
-        """Relays until cancelled."""
+        """Relays until stopped, or cancelled."""
         poll_s = self._settings.poll_ms / 1000
-        while True:
+        while not self._stopping:
+            self._woken.clear()
             self._dispatch.room_freed.clear()
             room = self._dispatch.room
             if not room:
                 await _wait(self._dispatch.room_freed, min(self._dispatch.pause_s or poll_s, poll_s))
                 continue
-            self._woken.clear()
             limit = min(room, self._settings.max_batch)
             try:
                 taken = await self._take(limit)
@@ -74,7 +81,7 @@ class Relay:
                 _log.warning("rows_not_taken", error=repr(error))
                 await asyncio.sleep(_RETRY_S)
                 continue
-            if taken < limit:
+            if taken < limit and not self._stopping:
                 await _wait(self._woken, poll_s)
 
     async def _take(self, limit: int) -> int:

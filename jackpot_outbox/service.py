@@ -22,6 +22,8 @@ from service_kit.telemetry import get_log
 _log = get_log("outbox")
 
 _COUNT_EVERY_S = 5.0
+# For the rows that the relay is just taking.
+_RELAY_GRACE_S = 2.0
 # Beyond the call in flight: for its answers to be booked.
 _BOOKING_GRACE_S = 3.0
 
@@ -45,14 +47,16 @@ class Outbox:
         self._connect = connect
         self._book = book
         self._parts: _Parts | None = None
+        self._relay: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Starts the tasks; does not wait for the database or the jackpot server."""
         parts = self._parts = _Parts(self._settings, self._connect, self._book)
         parts.dispatch.start()
+        self._relay = _start(parts.relay.run(), "relay")
         self._tasks = [
-            _start(parts.relay.run(), "relay"),
+            self._relay,
             _start(parts.wins.run(), "win feed"),
             _start(self._count_rows(parts.database), "outbox metrics"),
         ]
@@ -72,9 +76,11 @@ class Outbox:
 
     async def close(self) -> None:
         """Lets the calls in flight end and be booked, then stops. `book` must still work meanwhile."""
-        if self._parts is None:
+        if self._parts is None or self._relay is None:
             return
         parts, self._parts = self._parts, None
+        parts.relay.stop()
+        await asyncio.wait([self._relay], timeout=_RELAY_GRACE_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from time import monotonic
 from uuid import UUID, uuid4
 
@@ -19,8 +20,9 @@ from protos.jackpot.v1 import jackpot_pb2 as pb
 from service_kit.database import connect
 from tests.integration.jackpot_outbox.jackpot_double import JackpotDouble
 from tests.integration.jackpot_outbox.wallet_double import Look
-from tests.support.cluster import ROOT
 from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[3]
 
 INSERT = """
 INSERT INTO jackpot_outbox (kind, spin_id, operator_id, user_id, wallet_id, currency_code, wager_minor,
