@@ -1,19 +1,23 @@
 """The one committer: every command that changes money, in arrival order, a batch per transaction."""
 
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from time import perf_counter
 from typing import Final, cast
 
 import asyncpg
 
+from jackpot_server import metrics
 from jackpot_server.domain.catalog import Catalog
 from jackpot_server.domain.commands import Acknowledge, Contribute
 from jackpot_server.domain.decide import Command
 from jackpot_server.domain.facts import Acknowledged, Recorded
 from jackpot_server.domain.pool import PoolView
 from jackpot_server.keys import RootKey
+from jackpot_server.store import plan_by_key
 from jackpot_server.transaction import Answer, JackpotTransaction
 from service_kit.batch_writer import BatchWriter
-from service_kit.group_commit import GroupCommit
+from service_kit.group_commit import GroupCommit, Later
 
 MAX_BATCH: Final = 500
 MAX_WAITING: Final = 20_000
@@ -37,14 +41,14 @@ class Committer:
         self._connect = connect
         self._transaction = JackpotTransaction(root_key, on_commit)
         self._writer: BatchWriter[Command, Answer] = BatchWriter(
-            connect,
+            self._open,
             self._transaction,
             lock_keys=self._transaction.pool_keys,
             max_batch=max_batch,
             committed=self._transaction.committed,
         )
         self._group: GroupCommit[Command, Answer] = GroupCommit(
-            self._writer.write,
+            self._write,
             key=_id_of,
             max_batch=max_batch,
             max_waiting=max_waiting,
@@ -95,6 +99,18 @@ class Committer:
     async def acknowledge(self, command: Acknowledge) -> Acknowledged:
         """Takes a wallet's word about a win; durable when it returns. May be repeated."""
         return cast(Acknowledged, await self._group.submit(command))
+
+    async def _open(self) -> asyncpg.Connection:
+        connection = await self._connect()
+        await plan_by_key(connection)
+        return connection
+
+    async def _write(self, commands: list[Command]) -> Sequence[Answer | Exception | Later | Future[Answer]]:
+        started = perf_counter()
+        results = await self._writer.write(commands)
+        metrics.BATCH_COMMANDS.observe(len(commands))
+        metrics.BATCH_SECONDS.observe(perf_counter() - started)
+        return results
 
 
 def _id_of(command: Command) -> Hashable:
