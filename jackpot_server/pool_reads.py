@@ -10,7 +10,7 @@ import asyncpg
 from jackpot_server.domain.pool import PoolView, parse_canonical, pool_view
 from jackpot_server.queries import PublicWin
 from jackpot_server.reads import ReadConnections
-from jackpot_server.store import pool_of
+from jackpot_server.recall import pool_of
 
 # Wins of one pool that one glance shows.
 MAX_SHOWN_WINS: Final = 20

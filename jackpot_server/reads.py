@@ -15,7 +15,7 @@ import asyncpg
 from jackpot_server.domain.catalog import PoolLabel
 from jackpot_server.domain.facts import Contribution, EventKind, Win, WinEvent
 from jackpot_server.queries import ContributionPosition, ContributionsQuery, WinPosition, WinsQuery
-from jackpot_server.store import (
+from jackpot_server.recall import (
     READ_CONTRIBUTIONS,
     READ_WINS,
     SELECT_CONTRIBUTIONS,

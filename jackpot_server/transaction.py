@@ -27,6 +27,8 @@ from jackpot_server.domain.facts import Acknowledged, Recorded
 from jackpot_server.domain.pool import PoolView, pool_view
 from jackpot_server.domain.terms import Rules
 from jackpot_server.keys import RootKey
+from jackpot_server.narration import Narration
+from jackpot_server.recall import read_acknowledgements, read_contributions, read_wins
 from jackpot_server.seeds import Commitment, CommittedSeeds
 from jackpot_server.store import Locked
 from service_kit.errors import Refusal
@@ -63,9 +65,15 @@ class JackpotTransaction:
     changed; it must neither block nor raise.
     """
 
-    def __init__(self, root_key: RootKey, on_commit: Callable[[Sequence[PoolView]], None]) -> None:
+    def __init__(
+        self,
+        root_key: RootKey,
+        on_commit: Callable[[Sequence[PoolView]], None],
+        narration: Narration,
+    ) -> None:
         self._seeds = CommittedSeeds(root_key)
         self._on_commit = on_commit
+        self._narration = narration
         self._rules: Rules | None = None
         self._written: WeakKeyDictionary[asyncpg.Connection, _Written] = WeakKeyDictionary()
 
@@ -123,7 +131,8 @@ class JackpotTransaction:
             views.append(pool_view(pool, newest, of_cycle, commitment(self._seeds[key, pool.cycle])))
             self._seeds.forget(key, pool.cycle)
         self._on_commit(views)
-        _log_what_matters(decision)
+        self._narration.committed(decision, catalog.labels)
+        _log_contradictions(decision)
 
     async def _lock(
         self, connection: asyncpg.Connection, commands: Sequence[Command]
@@ -183,9 +192,9 @@ async def _recall(
     acknowledged = {command.spin_id for command in commands if isinstance(command, Acknowledge)}
     if not known_ids and not acknowledged:
         return {}, {}
-    contributions = await store.read_contributions(connection, known_ids) if known_ids else {}
-    wins = await store.read_wins(connection, acknowledged.union(known_ids))
-    said = await store.read_acknowledgements(connection, acknowledged) if acknowledged else {}
+    contributions = await read_contributions(connection, known_ids) if known_ids else {}
+    wins = await read_wins(connection, acknowledged.union(known_ids))
+    said = await read_acknowledgements(connection, acknowledged) if acknowledged else {}
     known = {
         spin_id: Recorded(contribution, tuple(wins.get(spin_id, ())), True)
         for spin_id, contribution in contributions.items()
@@ -205,17 +214,7 @@ def _shown(answer: Recorded | Acknowledged | Refused | NotReached) -> Answer | E
     return LATER if isinstance(answer, NotReached) else answer
 
 
-def _log_what_matters(decision: Decision) -> None:
-    for win in decision.wins:
-        log.info(
-            "win_decided",
-            pool=win.pool_id,
-            cycle=win.cycle,
-            spin_id=str(win.spin_id),
-            operator_id=win.operator_id,
-            amount_minor=win.amount_minor,
-            currency_code=win.currency_code,
-        )
+def _log_contradictions(decision: Decision) -> None:
     for command, refused in decision.contradictions:
         log.error(
             "acknowledgement_contradicted",

@@ -11,7 +11,7 @@ import pytest
 from jackpot_server.domain.commands import Outcome
 from jackpot_server.domain.decide import COMMITTED_AHEAD
 from jackpot_server.domain.facts import Recorded, Share, SkipReason, WinState
-from jackpot_server.store import read_acknowledgements, read_contributions, read_wins
+from jackpot_server.recall import read_acknowledgements, read_contributions, read_wins
 from service_kit.errors import Refusal
 from service_kit.money import MAX_AMOUNT_MINOR, MICROS
 from tests.integration.jackpot_server.bench import OFTEN, POOLS, QUIET, findings, new_spin, open_bench
