@@ -14,6 +14,7 @@ from jackpot_server.domain.decide import Command
 from jackpot_server.domain.facts import Acknowledged, Recorded
 from jackpot_server.domain.pool import PoolView
 from jackpot_server.keys import RootKey
+from jackpot_server.narration import Narration
 from jackpot_server.store import plan_by_key
 from jackpot_server.transaction import Answer, JackpotTransaction
 from service_kit.batch_writer import BatchWriter
@@ -39,7 +40,8 @@ class Committer:
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._connect = connect
-        self._transaction = JackpotTransaction(root_key, on_commit)
+        self._narration = Narration()
+        self._transaction = JackpotTransaction(root_key, on_commit, self._narration)
         self._writer: BatchWriter[Command, Answer] = BatchWriter(
             self._open,
             self._transaction,
@@ -81,6 +83,7 @@ class Committer:
         """Refuses new commands with DRAINING, finishes what was taken, closes the connections."""
         await self._group.close()
         await self._writer.close()
+        self._narration.close()
 
     async def contribute(self, command: Contribute) -> Recorded:
         """Records a contribution and makes its draws; durable when it returns. May be repeated."""
@@ -106,10 +109,12 @@ class Committer:
         return connection
 
     async def _write(self, commands: list[Command]) -> Sequence[Answer | Exception | Later | Future[Answer]]:
+        self._narration.begun(commands)
         started = perf_counter()
         results = await self._writer.write(commands)
         metrics.BATCH_COMMANDS.observe(len(commands))
         metrics.BATCH_SECONDS.observe(perf_counter() - started)
+        self._narration.ended(commands, results)
         return results
 
 
