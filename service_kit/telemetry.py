@@ -29,7 +29,7 @@ _LEVELS: dict[LogLevel, int] = {
     "error": logging.ERROR,
 }
 # user:password@ of a URL, or its password=, wherever it stands in a text.
-_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*:)[^\s@]+(?=@)|\b(password=)[^\s&'\"]+")
+_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*:)[^\s/]+(?=@)|\b(password=)[^\s&'\"]+")
 
 
 def blot_passwords(
