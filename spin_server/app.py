@@ -18,6 +18,7 @@ from service_kit.telemetry import get_log
 from spin_server.committer import Committer
 from spin_server.domain.settle import Rules
 from spin_server.games import load_games
+from spin_server.narrated_service import NarratedSpinService
 from spin_server.reads import Reads
 from spin_server.service import GameService, ProcessInfo, SpinService, WalletService
 from spin_server.settings import SpinSettings
@@ -56,7 +57,8 @@ class SpinServer:
         process = ProcessInfo(
             settings.environment, settings.jackpot_mode, datetime.now(UTC), self._jackpot_reachable
         )
-        spins = SpinService(self._committer, self._reads, self._waiters, catalog, process)
+        spin_service = NarratedSpinService if settings.log_level == "debug" else SpinService
+        spins = spin_service(self._committer, self._reads, self._waiters, catalog, process)
         wallets = WalletService(self._committer, self._reads)
         self.server = GrpcServer(
             settings,

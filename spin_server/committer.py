@@ -20,6 +20,7 @@ from spin_server.domain.commands import Play, Settle, SpinCommand, WalletCommand
 from spin_server.domain.facts import SpinRecord
 from spin_server.domain.game import GameCategory
 from spin_server.domain.settle import Rules
+from spin_server.narration import SpinSummary
 from spin_server.transaction import Answer, Command, MoveAnswer, SpinAnswer, SpinTransaction
 
 log = get_log("committer")
@@ -48,6 +49,7 @@ class Committer:
         self._connect = connect
         self._on_commit = on_commit
         self._on_booked = on_booked
+        self._summary = SpinSummary()
         self._writer: BatchWriter[Command, Answer] = BatchWriter(
             self._open, SpinTransaction(rules), lock_keys=_wallets_of, max_batch=max_batch
         )
@@ -63,6 +65,7 @@ class Committer:
         """Refuses new commands with DRAINING, finishes what was taken, closes the connections."""
         await self._group.close()
         await self._writer.close()
+        self._summary.close()
 
     async def spin(self, command: SpinCommand) -> SpinAnswer:
         """Books a spin; durable when it returns. May be repeated, and cancelled without harm."""
@@ -109,6 +112,8 @@ class Committer:
                 ended_spins.update(result.ended_spins)
             elif isinstance(result, asyncio.Future):
                 result.add_done_callback(partial(self._announce_late, item))
+        if categories:
+            self._summary.settled(categories.total(), categories[GameCategory.SLOTS])
         for category, count in categories.items():
             metrics.SPINS_SETTLED.labels(GameCategory(category).name).inc(count)
         if ended_spins:

@@ -19,3 +19,8 @@ JACKPOT_LAG_SECONDS = Histogram(
     "From a spin's settlement to its contribution's answer in this database",
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60, 600),
 )
+JACKPOT_WAIT_SECONDS = Histogram(
+    "spin_server_jackpot_wait_seconds",
+    "In sync mode: the jackpot's part of a spin's answer, after its commit",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1),
+)

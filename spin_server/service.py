@@ -15,9 +15,11 @@ from protos.spin.v1.spin_pb2_grpc import GameServiceServicer, SpinServiceService
 from service_kit.database import failure_of
 from service_kit.errors import ServiceError, not_implemented
 from spin_server.committer import Committer
+from spin_server.domain.commands import SpinCommand
 from spin_server.domain.facts import JackpotState, Reason, Refused, SettledSpin
 from spin_server.domain.game import Catalog
 from spin_server.draws import draw
+from spin_server.metrics import JACKPOT_WAIT_SECONDS
 from spin_server.reads import Reads
 from spin_server.refusals import refusal
 from spin_server.settings import JackpotMode
@@ -62,32 +64,19 @@ class SpinService(SpinServiceServicer):
         self._reads = reads
         self._waiters = waiters
         self._catalog = catalog
-        self._process = process
+        self.process = process
         self._waits = process.jackpot_mode == "sync"
 
     async def SettleSpin(self, request: pb.SettleSpinRequest, context: Context) -> pb.SettleSpinResponse:
         entered_ns = perf_counter_ns()
-        command = requests.settle(request)
-        queued_ns = perf_counter_ns()
-        answer = await self._committer.spin(command)
-        spin = await self._with_jackpot(answer.spin) if self._waits else answer.spin
-        return pb.SettleSpinResponse(
-            spin=answers.spin(spin),
-            replayed=answer.replayed,
-            timing=answers.timing(entered_ns, queued_ns, answer.began_ns, perf_counter_ns()),
-        )
+        spin, replayed, timing = await self._book(requests.settle(request), entered_ns)
+        return pb.SettleSpinResponse(spin=spin, replayed=replayed, timing=timing)
 
     async def PlaySpin(self, request: pb.PlaySpinRequest, context: Context) -> pb.PlaySpinResponse:
         entered_ns = perf_counter_ns()
         command = draw(requests.play(request), self._catalog)
-        queued_ns = perf_counter_ns()
-        answer = await self._committer.spin(command)
-        spin = await self._with_jackpot(answer.spin) if self._waits else answer.spin
-        return pb.PlaySpinResponse(
-            spin=answers.spin(spin),
-            replayed=answer.replayed,
-            timing=answers.timing(entered_ns, queued_ns, answer.began_ns, perf_counter_ns()),
-        )
+        spin, replayed, timing = await self._book(command, entered_ns)
+        return pb.PlaySpinResponse(spin=spin, replayed=replayed, timing=timing)
 
     async def GetSpin(self, request: pb.GetSpinRequest, context: Context) -> pb.GetSpinResponse:
         spin = await self._reads.spin(requests.spin_name(request))
@@ -125,7 +114,7 @@ class SpinService(SpinServiceServicer):
         self, request: pb.GetServerInfoRequest, context: Context
     ) -> pb.GetServerInfoResponse:
         info = await self._reads.info()
-        process = self._process
+        process = self.process
         return pb.GetServerInfoResponse(
             version=version("afterspin"),
             environment=process.environment,
@@ -139,13 +128,26 @@ class SpinService(SpinServiceServicer):
             start_time=answers.stamp(process.start_time),
         )
 
+    async def _book(self, command: SpinCommand, entered_ns: int) -> tuple[pb.Spin, bool, pb.Timing]:
+        """The spin as it is answered, whether it is a repeat, and where the call's time went."""
+        queued_ns = perf_counter_ns()
+        answer = await self._committer.spin(command)
+        committed_ns = done_ns = perf_counter_ns()
+        spin = answer.spin
+        if self._waits:
+            spin = await self._with_jackpot(spin)
+            done_ns = perf_counter_ns()
+        timing = answers.timing(entered_ns, queued_ns, answer.began_ns, committed_ns, done_ns)
+        return answers.spin(spin), answer.replayed, timing
+
     async def _with_jackpot(self, spin: SettledSpin) -> SettledSpin:
         """The spin once its jackpot is known, or as it is after SYNC_WAIT_S. Never fails: it is settled."""
         if spin.jackpot.state is not JackpotState.PENDING:
             return spin
         try:
             spin_id = spin.record.terms.spin_id
-            await self._waiters.wait(spin_id, SYNC_WAIT_S)
+            with JACKPOT_WAIT_SECONDS.time():
+                await self._waiters.wait(spin_id, SYNC_WAIT_S)
             return await self._reads.spin(spin_id) or spin
         except Exception as error:
             if not isinstance(error, ServiceError) and failure_of(error) is None:

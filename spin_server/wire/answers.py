@@ -17,13 +17,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_S: Final = 86_400
 
 
-def timing(entered_ns: int, queued_ns: int, began_ns: int, done_ns: int) -> pb.Timing:
-    """Where a call's time went: waiting for its batch to begin, the batch, everything."""
+def timing(entered_ns: int, queued_ns: int, began_ns: int, committed_ns: int, done_ns: int) -> pb.Timing:
+    """Where a call's time went: waiting for its batch to begin, the batch, the jackpot, everything."""
     began_ns = max(began_ns, queued_ns)  # it may have joined an equal call that was already being written
     return pb.Timing(
         queue_micros=(began_ns - queued_ns) // 1000,
-        commit_micros=(done_ns - began_ns) // 1000,
+        commit_micros=(committed_ns - began_ns) // 1000,
         total_micros=(done_ns - entered_ns) // 1000,
+        jackpot_micros=(done_ns - committed_ns) // 1000,
     )
 
 

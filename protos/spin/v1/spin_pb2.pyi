@@ -103,6 +103,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 22
     ERROR_REASON_METHOD_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 23
     ERROR_REASON_INTERNAL_ERROR: _ErrorReason.ValueType  # 24
+    ERROR_REASON_BALANCE_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 25
+    """A payout or deposit would lift the wallet above 10^15."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """google.rpc.ErrorInfo.reason is one of these without the prefix; its domain is
@@ -134,12 +136,14 @@ ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 21
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 22
 ERROR_REASON_METHOD_NOT_IMPLEMENTED: ErrorReason.ValueType  # 23
 ERROR_REASON_INTERNAL_ERROR: ErrorReason.ValueType  # 24
+ERROR_REASON_BALANCE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 25
+"""A payout or deposit would lift the wallet above 10^15."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
 class Money(_message.Message):
     """An amount in minor units of an ISO 4217 currency, or of a declared in-house one
-    such as COIN. At most 10^12.
+    such as COIN. At most 10^12; a wallet's balance at most 10^15.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -340,19 +344,26 @@ class Timing(_message.Message):
     QUEUE_MICROS_FIELD_NUMBER: _builtins.int
     COMMIT_MICROS_FIELD_NUMBER: _builtins.int
     TOTAL_MICROS_FIELD_NUMBER: _builtins.int
+    JACKPOT_MICROS_FIELD_NUMBER: _builtins.int
     queue_micros: _builtins.int
+    """Waiting for the batch to begin."""
     commit_micros: _builtins.int
+    """The batch, its commit included."""
     total_micros: _builtins.int
+    """Everything."""
+    jackpot_micros: _builtins.int
+    """After the commit, waiting for the jackpot: 0 but in sync mode."""
     def __init__(
         self,
         *,
         queue_micros: _builtins.int = ...,
         commit_micros: _builtins.int = ...,
         total_micros: _builtins.int = ...,
+        jackpot_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_micros", b"commit_micros", "queue_micros", b"queue_micros", "total_micros", b"total_micros"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_micros", b"commit_micros", "jackpot_micros", b"jackpot_micros", "queue_micros", b"queue_micros", "total_micros", b"total_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

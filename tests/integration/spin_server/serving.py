@@ -67,22 +67,15 @@ def coins(amount_minor: int) -> pb.Money:
 
 
 def settle_request(wallet_id: str = "w", **fields: Any) -> pb.SettleSpinRequest:
-    values: dict[str, Any] = {
-        "spin_id": str(uuid4()),
-        "operator_id": "demo",
-        "user_id": f"user-of-{wallet_id}",
-        "wallet_id": wallet_id,
-        "game_id": "demo-slots",
-        "provider_name": "house",
-        "provider_round_id": "r1",
-        "wager": coins(100),
-        "payout": coins(0),
-    }
-    return pb.SettleSpinRequest(**values | fields)
+    return pb.SettleSpinRequest(**{**_spin_fields(wallet_id), "payout": coins(0), **fields})
 
 
 def play_request(wallet_id: str = "w", **fields: Any) -> pb.PlaySpinRequest:
-    values: dict[str, Any] = {
+    return pb.PlaySpinRequest(**_spin_fields(wallet_id) | fields)
+
+
+def _spin_fields(wallet_id: str) -> dict[str, Any]:
+    return {
         "spin_id": str(uuid4()),
         "operator_id": "demo",
         "user_id": f"user-of-{wallet_id}",
@@ -92,7 +85,6 @@ def play_request(wallet_id: str = "w", **fields: Any) -> pb.PlaySpinRequest:
         "provider_round_id": "r1",
         "wager": coins(100),
     }
-    return pb.PlaySpinRequest(**values | fields)
 
 
 @asynccontextmanager
