@@ -14,7 +14,7 @@ from typing import Protocol
 
 import grpc
 
-from jackpot_outbox import telemetry
+from jackpot_outbox import telemetry, wire
 from jackpot_outbox.breaker import Breaker
 from jackpot_outbox.client import CallError, JackpotClient
 from jackpot_outbox.held import HeldRow, HeldRows
@@ -39,21 +39,11 @@ _OFFER_LEASE_S = DISPATCH_LEAD_MS / 1000 * 0.75
 # A call is not begun with less time than this before the rows may be another sender's.
 _LEAST_CALL_S = 0.5
 # Rows of a call without an answer: the breaker paces the calls, so they need no long pause of their own.
-_RETRY_CALL_S = (0.2, 1.0)
+_RETRY_CALL_S = 0.5
 # A call without an answer makes the next ones smaller; one that was answered, larger again.
 _SHRINK, _GROW = 8, 2
 # Calls whose answers are being booked at the same time.
 _BOOKINGS_IN_FLIGHT = 4
-
-# What a single acknowledgement's failure must be to tell of the channel rather than of itself.
-_CHANNEL_CODES = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.CANCELLED,
-    }
-)
 
 
 class RowDesk(Protocol):
@@ -191,9 +181,9 @@ class Dispatch:
             else:
                 self._limit = max(1, self._limit // _SHRINK)
                 self._call_failed(error)
-                await self._hand_on(batch, [self._unanswered(held.row, error) for held in batch])
+                await self._hand_on(batch, [_unanswered(held.row, error) for held in batch])
             return
-        if any(isinstance(result, Answer) or result.parked for result in results):
+        if _is_answered(results):
             self._call_answered()
             self._limit = min(self._limit * _GROW, self._settings.max_batch)
         else:
@@ -238,9 +228,9 @@ class Dispatch:
             result = await self._client.acknowledge(held.row, self._call_time_s([held]))
             self._call_answered()
         except CallError as error:
-            if error.code in _CHANNEL_CODES:
+            if error.code in wire.BUSY_CODES:
                 self._call_failed(error)
-                result = self._unanswered(held.row, error)
+                result = _unanswered(held.row, error)
             else:
                 self._call_answered()
                 result = Setback(held.row, error.reason, error.message)
@@ -271,13 +261,6 @@ class Dispatch:
         except Exception as error:
             # Not booked, or not known to be: the rows that still exist are sent again.
             _log.warning("answers_not_booked", rows=len(booking.answers), error=repr(error))
-
-    def _unanswered(self, row: Row, error: CallError) -> Setback:
-        shortest_s, longest_s = _RETRY_CALL_S
-        pause_s = shortest_s + (longest_s - shortest_s) * self._jitter()
-        return Setback(
-            row, error.reason, error.message, retry_after_s=max(pause_s, error.retry_after_s or 0.0)
-        )
 
     def _call_answered(self) -> None:
         if not self._breaker.is_closed:
@@ -326,6 +309,18 @@ class Dispatch:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("dispatch_failed", exc_info=error)
+
+
+def _unanswered(row: Row, error: CallError) -> Setback:
+    retry_after_s = max(_RETRY_CALL_S, error.retry_after_s or 0.0)
+    return Setback(row, error.reason, error.message, retry_after_s=retry_after_s)
+
+
+def _is_answered(results: Sequence[Answer | Setback]) -> bool:
+    """Whether a call's items tell of a server that works; a single bad item says nothing of it."""
+    if any(isinstance(result, Answer) or result.parked for result in results):
+        return True
+    return len(results) == 1 and isinstance(results[0], Setback) and results[0].retry_after_s is None
 
 
 def _bookings(results: Sequence[Answer | Setback]) -> list[Booking]:

@@ -135,7 +135,7 @@ class Setback:
     reason: str
     message: str
     parked: bool = False
-    # None: back off by the row's own attempts.
+    # Where it was the world's trouble, not the row's; None: back off by the row's own attempts.
     retry_after_s: float | None = None
 
 

@@ -62,9 +62,11 @@ class OutboxSettings(ProcessSettings):
     )
 
     @model_validator(mode="after")
-    def _lease_covers_a_call(self) -> Self:
+    def _fit_together(self) -> Self:
         if self.lease_ms <= self.call_timeout_ms:
             raise ValueError("OUTBOX_LEASE_MS must be longer than OUTBOX_CALL_TIMEOUT_MS")
+        if self.max_held < self.max_batch:
+            raise ValueError("OUTBOX_MAX_HELD must not be smaller than OUTBOX_MAX_BATCH")
         return self
 
 

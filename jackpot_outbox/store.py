@@ -248,7 +248,7 @@ WITH setback AS MATERIALIZED (
     SELECT o.kind, o.spin_id, o.win, o.event_sequence, s.error, s.parked,
            s.lease_until IS NOT DISTINCT FROM o.due_time AS is_leased,
            clock_timestamp() + interval '1 second' * CASE
-               WHEN s.retry_after_s IS NOT NULL THEN s.retry_after_s
+               WHEN s.retry_after_s IS NOT NULL THEN (1 + random() / 2) * s.retry_after_s
                ELSE (0.5 + random())
                    * LEAST({BACK_OFF_LONGEST_S}, {BACK_OFF_FIRST_S} * 2.0 ^ LEAST(o.attempts, 20))
            END AS retry_time

@@ -35,6 +35,18 @@ FINAL_CODES = frozenset(
 # The reason of an answer that the contract does not know.
 NOT_UNDERSTOOD = "ANSWER_NOT_UNDERSTOOD"
 
+# The world's trouble, not the item's: soon over, so not worth a growing pause.
+BUSY_CODES = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
+_BUSY_RETRY_S = 0.5
+
 _WIN_STATES = frozenset(map(int, WinState))
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -95,8 +107,9 @@ def contribution_result(
 
 
 def setback(row: Row, code: grpc.StatusCode, reason: str, message: str) -> Setback:
-    """An error that is `row`'s own: parked if it is final, else backed off."""
-    return Setback(row, reason or code.name, message, parked=code in FINAL_CODES)
+    """What an error makes of `row`: parked if final, sent again soon if the server was busy, else backed off."""
+    retry_after_s = _BUSY_RETRY_S if code in BUSY_CODES else None
+    return Setback(row, reason or code.name, message, code in FINAL_CODES, retry_after_s)
 
 
 def acknowledgement_answer(row: AcknowledgementRow, response: pb.AcknowledgeWinResponse) -> Answer:

@@ -211,6 +211,20 @@ async def test_an_item_that_failed_otherwise_is_sent_again_and_holds_nobody_up(
         await all_recorded(look, jackpot, {fine.spin_id, failing.spin_id})
 
 
+async def test_a_lone_bad_row_does_not_hold_calls_back(
+    look: Look, jackpot: JackpotDouble, wallet_dsn: str, settings: OutboxSettings
+) -> None:
+    bad = Told(grpc.StatusCode.INTERNAL, "INTERNAL_ERROR")
+    jackpot.item_error = lambda item: bad if item.wager.amount_minor == 13 else None
+    async with WalletDouble(wallet_dsn, settings) as wallet:
+        row = contribution(wager_minor=13)
+        await wallet.insert([row], offer=False)
+        for sent in range(1, 6):
+            await eventually(lambda sent=sent: jackpot.times_sent[str(row.spin_id)] >= sent)  # type: ignore[misc]
+            await look.connection.execute("UPDATE jackpot_outbox SET due_time = now()")
+        assert wallet.outbox.reachable
+
+
 async def test_one_percent_of_poison_does_not_block_the_rest(
     look: Look, jackpot: JackpotDouble, wallet_dsn: str, settings: OutboxSettings
 ) -> None:

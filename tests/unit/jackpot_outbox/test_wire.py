@@ -103,6 +103,13 @@ def test_only_four_statuses_park_a_row(code: grpc.StatusCode) -> None:
     )
 
 
+@pytest.mark.parametrize("code", list(grpc.StatusCode), ids=lambda code: code.name)
+def test_only_a_busy_server_is_asked_again_without_a_growing_pause(code: grpc.StatusCode) -> None:
+    setback = wire.setback(ROW, code, "WHY", "m")
+    busy = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED")
+    assert (setback.retry_after_s is not None) is (code.name in busy)
+
+
 @pytest.mark.parametrize("result", [Result(), Result(error=pb.ItemError(code=99))], ids=["none", "unknown"])
 def test_a_result_that_says_nothing_is_tried_again(
     result: pb.BatchRecordContributionsResponse.Result,
