@@ -107,7 +107,7 @@ def contribution_result(
 
 
 def setback(row: Row, code: grpc.StatusCode, reason: str, message: str) -> Setback:
-    """What an error makes of `row`: parked if final, sent again soon if the server was busy, else backed off."""
+    """What an error makes of `row`: parked if final, tried soon if the server was busy, else backed off."""
     retry_after_s = _BUSY_RETRY_S if code in BUSY_CODES else None
     return Setback(row, reason or code.name, message, code in FINAL_CODES, retry_after_s)
 
