@@ -208,5 +208,5 @@ async def test_close_answers_everything_taken_and_refuses_the_rest() -> None:
             await group.submit(Order("late"))
         assert refused.value.reason == "DRAINING"
         desk.open.set()
-        assert await asyncio.gather(first, second) == ["first=0", "second=0"]
+        assert list(await asyncio.gather(first, second)) == ["first=0", "second=0"]
         await closing
