@@ -213,8 +213,11 @@ async def test_in_sync_mode_the_answer_brings_the_jackpot(spins_dsn: str, jackpo
     async with serving(spins_dsn, jackpot_mode="sync", jackpot_address=jackpots.address) as client:
         await client.fund()
         request = settle_request()
-        spin = (await client.spins.SettleSpin(request)).spin
+        response = await client.spins.SettleSpin(request)
+        spin, timing = response.spin, response.timing
         assert spin.jackpot_state == RECORDED
+        assert timing.jackpot_micros > 0
+        assert timing.queue_micros + timing.commit_micros + timing.jackpot_micros <= timing.total_micros
         assert [share.amount_micros for share in spin.jackpot_shares] == [1_500]
         assert [win.state for win in spin.jackpot_wins] == [pb.JackpotWin.STATE_CREDITED]
         # The decision is the wallet right after the spin, not after its win.
