@@ -1,7 +1,7 @@
 """What the log says of spins, in the words that operators have known for years.
 
-First the words, pure functions from facts to text; then `SpinSummary`, one line a second at `info`. The lines of
-each spin are written by `NarratedSpinService`, those with `[ASYNC]` by the jackpot server.
+First the words, pure functions from facts to text; then `SpinSummary`, one line a second at `info`. The lines
+of each spin are written by `NarratedSpinService`, those with `[ASYNC]` by the jackpot server.
 """
 
 from collections.abc import Iterator, Mapping
