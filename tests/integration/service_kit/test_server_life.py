@@ -1,20 +1,24 @@
 """A server's life in one process: not serving, serving, draining, stopped."""
 
 import asyncio
+import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+import structlog
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
-from service_kit.errors import StartRefused
+from service_kit.errors import StartRefused, invalid_fields
 from service_kit.server import SEND_LIMIT_S, GrpcServer
 from tests.integration.service_kit.wallet_double import (
     GET_WALLET,
@@ -334,3 +338,54 @@ async def test_every_call_is_counted_by_its_code() -> None:
     assert [await read(code) for code in codes] == [before[0] + 2, before[1] + 1, before[2] + 1]
     assert counted("grpc_server_started_total", **calls) == started + 4
     assert counted("grpc_server_handling_seconds_count", **calls) == timed + 4
+
+
+@pytest.fixture
+def events() -> Iterator[list[structlog.typing.EventDict]]:
+    """What is logged, of every level."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+    with capture_logs() as captured:
+        yield captured
+    structlog.configure(**before)
+
+
+@pytest.mark.parametrize(("level", "lines"), [("debug", 2), ("info", 0)])
+async def test_calls_are_logged_one_by_one_at_debug_only(
+    level: str, lines: int, events: list[structlog.typing.EventDict]
+) -> None:
+    async with serving(log_level=level) as (_, channel):
+        await get_wallet(channel, "wallets/a")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call_raw(channel, GET_WALLET, b"\xff")
+    calls = [event for event in events if event["event"] == "call_answered"]
+    assert len(calls) == lines
+    assert [call["code"] for call in calls] == ["OK", "INVALID_ARGUMENT"][:lines]
+    assert all(call["method"] == GET_WALLET for call in calls)
+
+
+async def test_a_flood_of_one_failure_is_one_line_with_its_cause(
+    events: list[structlog.typing.EventDict],
+) -> None:
+    async def fail() -> None:
+        raise RuntimeError("the cause")
+
+    async with serving(make_wallets({"wallets/bug": fail})) as (_, channel):
+        for _ in range(50):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await get_wallet(channel, "wallets/bug")
+    failures = [event for event in events if event["event"] == "call_failed"]
+    # One a second, however slow the machine is.
+    assert 1 <= len(failures) <= 5
+    assert repr(failures[0]["exc_info"]) == "RuntimeError('the cause')"
+    assert failures[0]["log_level"] == "error"
+
+
+async def test_what_the_caller_did_wrong_is_not_our_failure(events: list[structlog.typing.EventDict]) -> None:
+    async def refuse() -> None:
+        raise invalid_fields([])
+
+    async with serving(make_wallets({"wallets/a": refuse})) as (_, channel):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await get_wallet(channel, "wallets/a")
+    assert not [event for event in events if event["event"] == "call_failed"]
