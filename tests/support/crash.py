@@ -8,7 +8,7 @@ from time import monotonic
 import asyncpg
 
 from tests.support.load import Load
-from tests.support.stack import JACKPOT, SPIN, Stack
+from tests.support.stack import Stack
 
 # From serving to the kill, from the kill to the restart, from the restart to a second kill.
 LIFE_S = 0.6
@@ -68,7 +68,7 @@ async def moved(progress: Progress, steps: int, logs: Callable[[], str]) -> None
 
 
 async def kill_again_and_again(
-    stack: Stack, name: str, times: int, *, rng: random.Random, progress: Progress, steps: int = 5
+    stack: Stack, name: str, times: int, *, rng: random.Random, progress: Progress, steps: int = 20
 ) -> None:
     """`times` kills of one part, each at a random moment after work was seen going on."""
     killed = 0
@@ -105,9 +105,3 @@ async def quiet(stack: Stack, wallet_dsn: str) -> float:
     finally:
         await wallet.close()
         await jackpots.close()
-
-
-async def all_serving(stack: Stack) -> None:
-    """Both servers answer."""
-    for name in (JACKPOT, SPIN):
-        await stack.wait_serving(name)

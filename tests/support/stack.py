@@ -137,14 +137,31 @@ def _environment(**settings: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | settings
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is played: the texts of games.toml and jackpots.toml."""
+
+    games: str
+    pools: str
+
+
+HOT = Scene(GAMES, POOLS)
+
+
+def demo() -> Scene:
+    """The games and pools of `make run`, whose wins are as rare as in life."""
+    folder = ROOT / "devstack/demo"
+    return Scene((folder / "games.toml").read_text(), (folder / "jackpots.toml").read_text())
+
+
 @functools.cache
-def template() -> Template:
-    """The template of this process; made at first use, removed at its end."""
+def template(scene: Scene) -> Template:
+    """The template of a scene for this process; made at first use, removed at its end."""
     folder = Path(tempfile.mkdtemp(prefix="afterspin-template-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     made = Template(folder, secrets.token_hex(16), secrets.token_hex(32))
-    made.games.write_text(GAMES)
-    made.pools.write_text(POOLS)
+    made.games.write_text(scene.games)
+    made.pools.write_text(scene.pools)
     clusters = {name: Cluster(folder / name, password=made.password) for name in (SPINS_DB, JACKPOTS_DB)}
     try:
         for cluster in clusters.values():
@@ -199,13 +216,14 @@ class Stack:
         self,
         folder: Path,
         *,
+        scene: Scene = HOT,
         proxied: Collection[str] = (),
         spin_settings: Mapping[str, str] | None = None,
         jackpot_settings: Mapping[str, str] | None = None,
     ) -> None:
         """`folder` takes data and logs. `proxied`: parts (of PROXIED) that others reach through `proxies`."""
         self.folder = folder
-        self.template = template()
+        self.template = template(scene)
         self._proxied = frozenset(proxied)
         assert self._proxied <= PROXIED
         self._settings = {SPIN: dict(spin_settings or {}), JACKPOT: dict(jackpot_settings or {})}
@@ -258,7 +276,11 @@ class Stack:
     def _define_servers(self, ports: Mapping[str, int]) -> None:
         password = self.template.password
         dsn = f"postgresql://{{}}:{password}@127.0.0.1:{{}}/{{}}"
-        common = {"OUTBOX_JACKPOT_ADDRESS": f"127.0.0.1:{ports[JACKPOT]}", "LOG_FORMAT": "json"}
+        common = {
+            "OUTBOX_JACKPOT_ADDRESS": f"127.0.0.1:{ports[JACKPOT]}",
+            "LOG_FORMAT": "json",
+            "LOG_LEVEL": "warning",
+        }
         spin = common | {
             "SPIN_LISTEN": self.spin_address,
             "SPIN_DATABASE_DSN": dsn.format("spin_server", ports[SPINS_DB], "spins"),
@@ -274,6 +296,7 @@ class Stack:
             "JACKPOT_ENVIRONMENT": "test",
             "JACKPOT_METRICS_PORT": "0",
             "LOG_FORMAT": "json",
+            "LOG_LEVEL": "warning",
         }
         outbox = common | {
             "OUTBOX_DATABASE_DSN": dsn.format(FOREIGN_OWNER, ports[SPINS_DB], FOREIGN_DATABASE)
@@ -393,12 +416,15 @@ async def running_stack(
     folder: Path,
     *,
     servers: Collection[str] = SERVERS,
+    scene: Scene = HOT,
     proxied: Collection[str] = (),
     spin_settings: Mapping[str, str] | None = None,
     jackpot_settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stack]:
     """A stack whose `servers` serve. What goes wrong inside is raised with the ends of all logs as a note."""
-    stack = Stack(folder, proxied=proxied, spin_settings=spin_settings, jackpot_settings=jackpot_settings)
+    stack = Stack(
+        folder, scene=scene, proxied=proxied, spin_settings=spin_settings, jackpot_settings=jackpot_settings
+    )
     try:
         await stack.open()
         await stack.start(*servers)

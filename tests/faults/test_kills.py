@@ -1,0 +1,79 @@
+"""kill -9 of every part under load: afterwards every spin has one contribution, every win one credit."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from devstack import auditor
+from tests.support.crash import Progress, answers, batches, kill_again_and_again, quiet
+from tests.support.foreign_wallet import ForeignWallet
+from tests.support.load import CHANNEL_OPTIONS, Load, SpinPlan, funded_wallets, unfaithful
+from tests.support.stack import (
+    CURRENCY,
+    JACKPOT,
+    JACKPOTS_DB,
+    OPERATOR,
+    OUTBOX,
+    SLOTS_GAME,
+    SPIN,
+    SPINS_DB,
+    Stack,
+    running_stack,
+)
+
+WALLETS = 6
+# So many at a time, each pausing: enough work for every batch to be a batch, and time for the restarts.
+IN_FLIGHT, PAUSE_S = 8, 0.01
+
+
+@pytest.mark.parametrize("victim", [JACKPOT, SPIN, JACKPOTS_DB, SPINS_DB])
+async def test_a_killed_part_loses_no_spin_no_contribution_and_no_win(
+    victim: str, kills: int, rng: random.Random, tally: Callable[[str], None], tmp_path: Path
+) -> None:
+    async with (
+        running_stack(tmp_path) as stack,
+        grpc.aio.insecure_channel(stack.spin_address, options=CHANNEL_OPTIONS) as channel,
+    ):
+        plan = SpinPlan(channel, await funded_wallets(channel, WALLETS))
+        load = Load(plan, in_flight=IN_FLIGHT, pause_s=PAUSE_S, seed=rng.getrandbits(32))
+        load.start()
+        progress: Progress = answers(load) if victim in (SPIN, SPINS_DB) else batches(stack)
+        await kill_again_and_again(stack, victim, kills, rng=rng, progress=progress)
+        await load.stop()
+        quiet_s = await quiet(stack, stack.spins_dsn)
+        found = await auditor.findings(stack.spins_dsn, stack.jackpots_dsn, answered=load.answers)
+        found += await unfaithful(stack.spins_dsn, load.answers) + load.wrong
+        counts = await auditor.counts(stack.spins_dsn, stack.jackpots_dsn)
+        tally(f"{kills} kills, {counts}, {load.replays} replays, quiet after {quiet_s:.1f} s")
+        tally(f"{len(found)} findings, attempts refused {dict(load.refusals)}")
+        assert not found, auditor.report(found)
+        assert counts["wins"] > kills, "the load was too small to prove anything"
+
+
+async def test_a_killed_sidecar_loses_nothing_of_a_foreign_wallet(
+    kills: int, rng: random.Random, tally: Callable[[str], None], tmp_path: Path
+) -> None:
+    async with running_stack(tmp_path, servers=(JACKPOT, OUTBOX)) as stack:
+        wallet = ForeignWallet(
+            stack.foreign_dsn, operator=OPERATOR, currency=CURRENCY, game=SLOTS_GAME, wallets=WALLETS, rng=rng
+        )
+        await wallet.start()
+        await kill_again_and_again(stack, OUTBOX, kills, rng=rng, progress=batches(stack))
+        await wallet.stop_playing()
+        quiet_s = await quiet(stack, stack.foreign_dsn)
+        await wallet.stop()
+        found = await foreign_findings(stack, wallet)
+        tally(f"{kills} kills, {wallet.bets} spins, {wallet.prizes} credits, quiet after {quiet_s:.1f} s")
+        tally(f"{len(found)} findings")
+        assert not found, auditor.report(found)
+        assert wallet.prizes > kills, "the load was too small to prove anything"
+
+
+async def foreign_findings(stack: Stack, wallet: ForeignWallet) -> list[str]:
+    """What does not add up between a foreign wallet and the jackpots database."""
+    found = await auditor.jackpot_findings(stack.jackpots_dsn, await wallet.books())
+    found += await auditor.share_findings(stack.foreign_dsn, stack.jackpots_dsn)
+    return found + await wallet.findings()
