@@ -8,7 +8,7 @@ PACKAGES := service_kit jackpot_outbox jackpot_server spin_server devstack
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517
 ARGS ?=
 
-.PHONY: help run test faults bench check format lint types layers protos proto lock clean
+.PHONY: help run demo test faults bench check format lint types layers protos proto lock clean
 
 help:
 	@echo "Afterspin: progressive jackpots off the spin's path."
@@ -22,6 +22,9 @@ help:
 
 run: .venv/.installed ## databases, cache and both servers, then a player until Ctrl-C
 	@exec $(PY) devstack/leash.py $$PPID SIGTERM -- $(PY) -m devstack run
+
+demo: .venv/.installed ## three minutes: kills, losses and repeats under load, and the books compared after each
+	@exec $(PY) devstack/leash.py $$PPID SIGTERM -- $(PY) -m devstack demo $(ARGS)
 
 test: .venv/.installed ## every test that a change must pass, against real servers
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)

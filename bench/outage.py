@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import machine, median, quantile
-from tests.support import auditor
+from devstack import auditor
 from tests.support.crash import quiet
 from tests.support.stack import JACKPOT, VALKEY, Stack, demo, running_stack
 

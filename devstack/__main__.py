@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
@@ -12,8 +13,9 @@ from time import monotonic
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
-from devstack import words
+from devstack import tour, words
 from devstack.addresses import Addresses
 from devstack.demonstration import SPINS_PER_SECOND, Demonstration
 from devstack.player import Player
@@ -21,6 +23,9 @@ from devstack.processes import StartError
 from devstack.stack import Stack
 
 FOLDER = Path(__file__).parents[1] / ".devstack"
+TOUR_FOLDER = FOLDER / "demo"
+# The demo brings its own parts, whatever the environment names for `run`.
+NAMED_PARTS = frozenset({"SPIN_DATABASE_DSN", "JACKPOT_DATABASE_DSN", "JACKPOT_CACHE_URL"})
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -50,6 +55,49 @@ def run(
         sys.exit(f"afterspin: {error}")
     except KeyboardInterrupt:
         say("stopped while starting")
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Option(help="Where its data and logs are kept until the next time.")
+    ] = TOUR_FOLDER,
+    picture: Annotated[Path | None, typer.Option(help="Also writes what was shown, as SVG.")] = None,
+) -> None:
+    """Each promise, and what shows it, on a stack of its own. Exit status 0 only if all of them held."""
+    for ending in ENDING:
+        signal.signal(ending, _interrupt)
+    console = Console(record=picture is not None)
+    broken: list[str] | None = None
+    try:
+        with _alone(folder.with_name(f"{folder.name}.running")):
+            shutil.rmtree(folder, ignore_errors=True)
+            own = {name: value for name, value in os.environ.items() if name not in NAMED_PARTS}
+            stack = Stack(folder, Addresses.free(), own, say=lambda line: say(f"  {line}"))
+            try:
+                stack.start()
+                broken = asyncio.run(_walk(stack, console))
+            finally:
+                for ending in ENDING:
+                    signal.signal(ending, signal.SIG_IGN)
+                problems = stack.stop()
+    except StartError as error:
+        sys.exit(f"afterspin: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped before the end")
+    if broken is not None:
+        console.print(tour.headline([*broken, *problems]))
+    if picture is not None:
+        console.save_svg(str(picture), title="make demo")
+    sys.exit(0 if broken == [] and not problems else 1)
+
+
+async def _walk(stack: Stack, console: Console) -> list[str]:
+    player = Player(stack.addresses.spin, stack.addresses.jackpot)
+    try:
+        return await tour.Tour(stack, player, console).walk()
+    finally:
+        await player.close()
 
 
 def _run(stack: Stack, play: bool) -> None:

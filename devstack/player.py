@@ -25,9 +25,10 @@ CREATE_WALLET_ID = str(uuid.uuid5(uuid.NAMESPACE_DNS, "wallets.demo.afterspin"))
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A settled spin, and how long its caller waited for it."""
+    """A settled spin, and how long its caller waited for it. `replayed`: it had been settled before."""
 
     spin: spin_pb2.Spin
+    replayed: bool
     answer_s: float
     # perf_counter() at the answer.
     answered_at: float
@@ -90,23 +91,24 @@ class Player:
         )
         return answer.wallet.balance.amount_minor
 
-    async def play(self, game_id: str = SLOTS) -> Played:
-        """One spin whose outcome the server draws."""
+    async def play(self, game_id: str = SLOTS, spin_id: uuid.UUID | None = None) -> Played:
+        """One spin whose outcome the server draws; with an id that was played before, a repeat of it."""
+        spin_id = spin_id or uuid.uuid4()
         request = spin_pb2.PlaySpinRequest(
-            spin_id=str(uuid.uuid4()),
+            spin_id=str(spin_id),
             operator_id=OPERATOR,
             user_id=USER,
             wallet_id=WALLET,
             game_id=game_id,
             provider_name=PROVIDER,
-            provider_round_id=f"round-{uuid.uuid4()}",
+            provider_round_id=f"round-{spin_id}",
             wager=spin_pb2.Money(currency_code=CURRENCY, amount_minor=WAGER_MINOR),
             stake_kind=spin_pb2.STAKE_KIND_CASH,
         )
         start = perf_counter()
         answer = await self._spins.PlaySpin(request, timeout=CALL_TIMEOUT_S)
         end = perf_counter()
-        return Played(answer.spin, end - start, end)
+        return Played(answer.spin, answer.replayed, end - start, end)
 
     async def jackpot(self, played: Played) -> tuple[spin_pb2.Spin, float]:
         """The spin once its jackpot is known, and how long after the spin's answer that was."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from tests.support.auditor import WalletBooks
+from devstack.auditor import WalletBooks
 
 TABLES = """
 CREATE TABLE purses (

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from devstack.postgres import with_database
-from tests.support.auditor import WalletBooks
+from devstack.auditor import WalletBooks
 from tests.support.stack import FOREIGN_DATABASE, OUTBOX, SPINS_DB, Stack
 
 ROOT = Path(__file__).parents[2]
