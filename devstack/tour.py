@@ -260,8 +260,8 @@ class Tour:
             f"     {len(load.answer_s)} spins, p50 {p50}, p99 {p99}, {load.repeats} repeats", highlight=False
         )
         return (
-            f"the auditor: {counts['spins']} spins, {counts['contributions']} contributions, "
-            f"{counts['wins']} wins, {counts['credits']} credits; nothing missing, nothing twice"
+            f"books agree: {counts['spins']} spins, {counts['contributions']} contributions, "
+            f"{counts['wins']} wins, {counts['credits']} credits"
         )
 
     async def _count(self, sql: str) -> int:
