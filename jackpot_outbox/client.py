@@ -2,17 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TypeVar
 
 import grpc
 import grpc.aio
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-from jackpot_outbox import wire
+from jackpot_outbox import telemetry, wire
 from jackpot_outbox.rows import AcknowledgementRow, Answer, ContributionRow, Setback, WinPage
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotServiceStub
+
+R = TypeVar("R")
 
 # 500 contributions with 16 shares each fit both ways (G7).
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -84,6 +89,45 @@ class CallError(Exception):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class JackpotServerInfo:
+    """What a jackpot server says of itself; the cache's kind as the cache itself says, '' without one."""
+
+    version: str
+    environment: str
+    cache_kind: str
+    cache_version: str
+    cache_reachable: bool
+
+
+class _Method:
+    """One method of the contract, and how its calls are counted."""
+
+    def __init__(self, name: str) -> None:
+        self._labels = ("unary_unary", "jackpot.v1.JackpotService", name)
+
+    async def answer(self, call: Awaitable[R]) -> R:
+        """The answer to `call`; raises CallError if there is none."""
+        start = perf_counter()
+        telemetry.CLIENT_STARTED.labels(*self._labels).inc()
+        code = grpc.StatusCode.CANCELLED
+        try:
+            response = await call
+            code = grpc.StatusCode.OK
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+            raise _call_error(error) from error
+        finally:
+            telemetry.CLIENT_HANDLED.labels(*self._labels, code.name).inc()
+            telemetry.CLIENT_SECONDS.labels(*self._labels).observe(perf_counter() - start)
+        return response
+
+
+_RECORD, _ACKNOWLEDGE, _WIN_EVENTS, _SERVER_INFO = map(
+    _Method, ("BatchRecordContributions", "AcknowledgeWin", "ListWinEvents", "GetServerInfo")
+)
+
+
 class JackpotClient:
     """One channel to a jackpot server. Calls raise CallError; each has a deadline of its own."""
 
@@ -102,10 +146,8 @@ class JackpotClient:
         for start in range(0, len(rows), _CONVERT_AT_ONCE):
             request.requests.extend(map(wire.contribution_request, rows[start : start + _CONVERT_AT_ONCE]))
             await asyncio.sleep(0)
-        try:
-            response = await self._stub.BatchRecordContributions(request, timeout=timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise _call_error(error) from error
+        telemetry.CALL_ROWS.observe(len(rows))
+        response = await _RECORD.answer(self._stub.BatchRecordContributions(request, timeout=timeout_s))
         if len(response.results) != len(rows):
             raise _not_understood(f"{len(response.results)} results for {len(rows)} requests.")
         results: list[Answer | Setback] = []
@@ -117,13 +159,13 @@ class JackpotClient:
 
     async def acknowledge(self, row: AcknowledgementRow, timeout_s: float) -> Answer | Setback:
         """AcknowledgeWin: what became of `row`; a Setback only if it was refused for good."""
+        request = wire.acknowledgement_request(row)
         try:
-            response = await self._stub.AcknowledgeWin(wire.acknowledgement_request(row), timeout=timeout_s)
-        except grpc.aio.AioRpcError as error:
-            failed = _call_error(error)
+            response = await _ACKNOWLEDGE.answer(self._stub.AcknowledgeWin(request, timeout=timeout_s))
+        except CallError as failed:
             if failed.code in wire.FINAL_CODES or failed.is_too_large:
                 return Setback(row, failed.reason, failed.message, parked=True)
-            raise failed from error
+            raise
         try:
             return wire.acknowledgement_answer(row, response)
         except ValueError as error:
@@ -141,14 +183,18 @@ class JackpotClient:
             operator_id=operator_id, after_sequence=after_sequence, page_size=page_size
         )
         request.wait.FromMilliseconds(int(wait_s * 1000))
-        try:
-            response = await self._stub.ListWinEvents(request, timeout=timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise _call_error(error) from error
+        response = await _WIN_EVENTS.answer(self._stub.ListWinEvents(request, timeout=timeout_s))
         try:
             return wire.win_page(operator_id, after_sequence, response)
         except ValueError as error:
             raise _not_understood(str(error)) from error
+
+    async def server_info(self, timeout_s: float) -> JackpotServerInfo:
+        """GetServerInfo."""
+        call = self._stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=timeout_s)
+        said = await _SERVER_INFO.answer(call)
+        cache = said.cache
+        return JackpotServerInfo(said.version, said.environment, cache.kind, cache.version, cache.reachable)
 
     async def close(self) -> None:
         """Ends the channel and every call on it."""

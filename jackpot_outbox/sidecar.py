@@ -11,6 +11,7 @@ from jackpot_outbox.booking import book
 from jackpot_outbox.rows import Booked, Booking
 from jackpot_outbox.service import Outbox
 from jackpot_outbox.settings import SidecarSettings
+from jackpot_outbox.telemetry import observe_lag
 from service_kit.batch_writer import BatchWriter
 from service_kit.database import DATABASE_ERRORS, assert_durable
 from service_kit.errors import StartRefused
@@ -49,7 +50,9 @@ class Bookkeeper:
 
     async def book(self, booking: Booking) -> Booked:
         """Durable when it returns; may be repeated."""
-        return await self._group.submit(booking)
+        booked = await self._group.submit(booking)
+        observe_lag(booking.answers, frozenset(booked.ended_spins))
+        return booked
 
     async def close(self) -> None:
         """Finishes what was taken, closes the connections."""

@@ -3,8 +3,8 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
-from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from time import perf_counter
 from typing import cast
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from jackpot_outbox.rows import AcknowledgementRow, Booked, Booking, ContributionRow, Outcome, Row
+from jackpot_outbox.telemetry import observe_lag
 from service_kit.batch_writer import BatchWriter
 from service_kit.group_commit import GroupCommit, Later
 from service_kit.telemetry import get_log
@@ -117,7 +118,8 @@ class Committer:
         for category, count in categories.items():
             metrics.SPINS_SETTLED.labels(GameCategory(category).name).inc(count)
         if ended_spins:
-            _observe_lag(items, ended_spins)
+            bookings = [item for item in items if isinstance(item, Booking)]
+            observe_lag(chain.from_iterable(booking.answers for booking in bookings), ended_spins)
             self._on_booked(ended_spins)
         if rows:
             self._on_commit(rows)
@@ -160,15 +162,6 @@ def _contribution_row(record: SpinRecord) -> ContributionRow:
         triggered_tiers=tuple(terms.triggered_tiers.split(",")) if terms.triggered_tiers else (),
         occur_time=record.settle_time,
     )
-
-
-def _observe_lag(items: Sequence[Command], ended_spins: Collection[UUID]) -> None:
-    now = datetime.now(UTC)
-    for item in items:
-        for answer in item.answers if isinstance(item, Booking) else ():
-            row = answer.row
-            if isinstance(row, ContributionRow) and row.occur_time and row.spin_id in ended_spins:
-                metrics.JACKPOT_LAG_SECONDS.observe((now - row.occur_time).total_seconds())
 
 
 def _tell_of_wins(acts: Sequence[AcknowledgementRow]) -> None:

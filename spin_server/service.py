@@ -17,9 +17,9 @@ from service_kit.errors import ServiceError, not_implemented
 from spin_server.committer import Committer
 from spin_server.domain.commands import SpinCommand
 from spin_server.domain.facts import JackpotState, Reason, Refused, SettledSpin
-from spin_server.domain.game import Catalog
+from spin_server.domain.game import Catalog, GameCategory
 from spin_server.draws import draw
-from spin_server.metrics import JACKPOT_WAIT_SECONDS
+from spin_server.metrics import JACKPOT_WAIT_SECONDS, SPIN_SECONDS
 from spin_server.reads import Reads
 from spin_server.refusals import refusal
 from spin_server.settings import JackpotMode
@@ -27,6 +27,8 @@ from spin_server.waiting import JackpotWaiters
 from spin_server.wire import answers, requests, tokens
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_SPIN_SECONDS: Final = {int(category): SPIN_SECONDS.labels(category.name) for category in GameCategory}
 
 # In sync mode, the longest that a spin's answer waits for its jackpot.
 SYNC_WAIT_S: Final = 1.0
@@ -133,6 +135,7 @@ class SpinService(SpinServiceServicer):
         queued_ns = perf_counter_ns()
         answer = await self._committer.spin(command)
         committed_ns = done_ns = perf_counter_ns()
+        _SPIN_SECONDS[answer.spin.record.game_category].observe((committed_ns - entered_ns) / 1e9)
         spin = answer.spin
         if self._waits:
             spin = await self._with_jackpot(spin)

@@ -141,8 +141,9 @@ def coins(amount_minor: int) -> str:
 
 
 async def test_at_the_default_level_there_are_wins_and_a_line_a_second_and_no_spin(tmp_path: Path) -> None:
+    info = {"LOG_LEVEL": "info"}
     async with (
-        running_stack(tmp_path) as stack,
+        running_stack(tmp_path, spin_settings=info, jackpot_settings=info) as stack,
         grpc.aio.insecure_channel(stack.spin_address) as channel,
     ):
         client = Client(channel)
@@ -173,7 +174,8 @@ def sums(stack: Stack, server: str, pattern: str) -> tuple[int, ...]:
 
 
 async def test_what_failed_is_told_at_the_default_level(tmp_path: Path) -> None:
-    async with running_stack(tmp_path) as stack:
+    info = {"LOG_LEVEL": "info"}
+    async with running_stack(tmp_path, spin_settings=info, jackpot_settings=info) as stack:
         async with grpc.aio.insecure_channel(stack.spin_address) as channel:
             client = Client(channel)
             await client.provide_wallet()
