@@ -15,7 +15,7 @@ from jackpot_server.domain.facts import Recorded, Win
 from jackpot_server.domain.pool import Odds, PoolConfig, PoolView
 from jackpot_server.keys import RootKey
 from service_kit.database import connect
-from tests.support.auditor import JACKPOTS_CHECKS
+from devstack.auditor import JACKPOTS_CHECKS
 from tests.support.engine import NEVER, pool_config, spin
 
 ROOT_KEY = RootKey("root-1", bytes(range(32)))
