@@ -45,9 +45,10 @@ SPINS_CHECKS: Mapping[str, str] = {
          WHERE s.payout_minor > 0
          GROUP BY s.spin_id HAVING count(e.spin_id) <> 1 OR sum(e.amount_minor) <> min(s.payout_minor)""",
     "spin's balance is not its last entry's": """
+
         SELECT s.spin_id::text, s.balance_minor, e.balance_minor AS entry_balance FROM spins s
-          JOIN LATERAL (SELECT balance_minor FROM wallet_entries e WHERE e.spin_id = s.spin_id
-                         ORDER BY entry_number DESC LIMIT 1) e ON true
+          JOIN (SELECT DISTINCT ON (spin_id) spin_id, balance_minor FROM wallet_entries
+                 WHERE spin_id IS NOT NULL ORDER BY spin_id, entry_number DESC) e USING (spin_id)
          WHERE e.balance_minor <> s.balance_minor""",
     "entry without its spin": """
         SELECT e.spin_id::text FROM wallet_entries e LEFT JOIN spins s USING (spin_id)
