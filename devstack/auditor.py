@@ -45,7 +45,6 @@ SPINS_CHECKS: Mapping[str, str] = {
          WHERE s.payout_minor > 0
          GROUP BY s.spin_id HAVING count(e.spin_id) <> 1 OR sum(e.amount_minor) <> min(s.payout_minor)""",
     "spin's balance is not its last entry's": """
-
         SELECT s.spin_id::text, s.balance_minor, e.balance_minor AS entry_balance FROM spins s
           JOIN (SELECT DISTINCT ON (spin_id) spin_id, balance_minor FROM wallet_entries
                  WHERE spin_id IS NOT NULL ORDER BY spin_id, entry_number DESC) e USING (spin_id)
