@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ def apply_command(
     settings = load(ApplySettings)
     try:
         applied = asyncio.run(
-            _apply(settings, file, actor or getpass.getuser(), reason or f"apply {file.name}")
+            _apply(settings, file, actor or _who_runs_this(), reason or f"apply {file.name}")
         )
     except config.InvalidConfig as invalid:
         for problem in invalid.problems:
@@ -58,6 +59,14 @@ def apply_command(
     for verb in ("created", "changed", "unchanged", "left_alone"):
         if pool_ids := getattr(applied, verb):
             typer.echo(f"{verb.replace('_', ' ')}: {', '.join(pool_ids)}")
+
+
+def _who_runs_this() -> str:
+    """The login's name; its number where it has none, as in containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return f"uid {os.getuid()}"
 
 
 async def _apply(settings: ApplySettings, file: Path, actor: str, reason: str) -> Applied:

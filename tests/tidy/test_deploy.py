@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,19 @@ def test_the_image_gets_every_package_that_it_needs_and_nothing_else() -> None:
     assert set(allowed) - {"LICENSE"} == {
         "protos", "service_kit", "jackpot_outbox", "jackpot_server", "spin_server"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["hadolint", "Dockerfile"],
+        ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_linters_of_deploy_have_nothing_to_say(command: list[str]) -> None:
+    program = Path(sys.executable).with_name(command[0])
+    outcome = subprocess.run(
+        [program, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
