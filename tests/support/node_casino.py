@@ -15,8 +15,8 @@ from uuid import UUID, uuid5
 import asyncpg
 import pytest
 
-from devstack.postgres import with_database
 from devstack.auditor import WalletBooks
+from devstack.postgres import with_database
 from tests.support.stack import FOREIGN_DATABASE, OUTBOX, SPINS_DB, Stack
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +82,8 @@ def install(folder: Path) -> Path:
     ended = subprocess.run(
         command, cwd=programs, capture_output=True, text=True, timeout=INSTALL_WITHIN_S, check=False
     )
+    if ended.returncode != 0 and "CI" not in os.environ:
+        pytest.skip(f"npm could not install what the programs need:\n{ended.stderr}")
     assert ended.returncode == 0, f"npm ci failed:\n{ended.stdout}{ended.stderr}"
     return programs
 
