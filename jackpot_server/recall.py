@@ -63,8 +63,8 @@ def share_rows(numbers: Iterable[int]) -> list[ShareRow]:
 WIN_COLUMNS = """
        w.pool_key, p.pool_id, w.tier, w.cycle, w.config_version, w.spin_id, w.operator_id, w.user_id,
        w.wallet_id, w.game_id, w.currency_code, w.amount_minor, w.shadow, w.draw_value, w.draw_threshold,
-       w.reached, w.hidden, w.decide_time, e.state, e.hold_reason, e.review_required, e.spin_voided,
-       e.wallet_entry_id, e.pay_time, e.sequence"""
+       w.reached, w.hidden, w.cycle_start_micros, w.decide_time, e.state, e.hold_reason, e.review_required,
+       e.spin_voided, e.wallet_entry_id, e.pay_time, e.sequence"""
 WINS_AS_THEY_ARE = """
   FROM wins w
   JOIN pools p USING (pool_key)
@@ -89,14 +89,15 @@ async def read_wins(connection: asyncpg.Connection, spin_ids: Collection[UUID]) 
 
 def win_of(row: asyncpg.Record) -> Win:
     """A win from WIN_COLUMNS, which may be the first of a longer row."""
-    value, threshold, reached, hidden, decide_time, state, hold_reason = row[13:20]
+    value, threshold, reached, hidden, start, decide_time, state, hold_reason = row[13:21]
     proof = Proof(
         None if value is None else int.from_bytes(value, "big"),
         None if threshold is None else int.from_bytes(threshold, "big"),
         reached,
         hidden,
+        start,
     )
-    fields: list[Any] = [*row[:13], proof, decide_time, WinState(state), HoldReason(hold_reason), *row[20:25]]
+    fields: list[Any] = [*row[:13], proof, decide_time, WinState(state), HoldReason(hold_reason), *row[21:26]]
     return Win(*fields)
 
 

@@ -221,13 +221,14 @@ WITH bumped AS (
     INSERT INTO wins (
            batch_id, decide_time, pool_key, spin_id, cycle, config_version, tier, operator_id, user_id,
            wallet_id, game_id, currency_code, amount_minor, shadow, draw_value, draw_threshold, reached,
-           hidden)
+           hidden, cycle_start_micros)
     SELECT $1::bigint, $2::timestamptz, u.*
       FROM unnest($5::integer[], $6::uuid[], $7::bigint[], $8::integer[], $9::text[], $10::text[],
                   $11::text[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::boolean[],
-                  $17::bytea[], $18::bytea[], $19::bigint[], $20::bigint[])
+                  $17::bytea[], $18::bytea[], $19::bigint[], $20::bigint[], $21::bigint[])
         AS u (pool_key, spin_id, cycle, config_version, tier, operator_id, user_id, wallet_id, game_id,
-              currency_code, amount_minor, shadow, draw_value, draw_threshold, reached, hidden)
+              currency_code, amount_minor, shadow, draw_value, draw_threshold, reached, hidden,
+              cycle_start_micros)
      ORDER BY u.pool_key, u.spin_id
 ), event AS (
     INSERT INTO win_events (
@@ -235,8 +236,8 @@ WITH bumped AS (
            review_required, spin_voided, wallet_entry_id, pay_time)
     SELECT $1::bigint, $2::timestamptz, u.operator_id, counter.last_before + u.number, u.pool_key, u.spin_id,
            u.kind, u.state, u.hold_reason, u.review_required, u.spin_voided, u.wallet_entry_id, u.pay_time
-      FROM unnest($21::text[], $22::bigint[], $23::integer[], $24::uuid[], $25::smallint[], $26::smallint[],
-                  $27::smallint[], $28::boolean[], $29::boolean[], $30::text[], $31::timestamptz[])
+      FROM unnest($22::text[], $23::bigint[], $24::integer[], $25::uuid[], $26::smallint[], $27::smallint[],
+                  $28::smallint[], $29::boolean[], $30::boolean[], $31::text[], $32::timestamptz[])
         AS u (operator_id, number, pool_key, spin_id, kind, state, hold_reason, review_required,
               spin_voided, wallet_entry_id, pay_time)
       JOIN counter USING (operator_id)
@@ -246,14 +247,14 @@ WITH bumped AS (
            batch_id, acknowledge_time, pool_key, spin_id, outcome, wallet_entry_id, credited_minor,
            currency_code, credit_time, failure_reason, event_sequence, took_effect)
     SELECT $1::bigint, $2::timestamptz, u.*
-      FROM unnest($32::integer[], $33::uuid[], $34::smallint[], $35::text[], $36::bigint[], $37::text[],
-                  $38::timestamptz[], $39::text[], $40::bigint[], $41::boolean[])
+      FROM unnest($33::integer[], $34::uuid[], $35::smallint[], $36::text[], $37::bigint[], $38::text[],
+                  $39::timestamptz[], $40::text[], $41::bigint[], $42::boolean[])
         AS u (pool_key, spin_id, outcome, wallet_entry_id, credited_minor, currency_code, credit_time,
               failure_reason, event_sequence, took_effect)
 ), commitment AS (
     INSERT INTO seed_commitments (commit_time, pool_key, cycle, key_id, commitment)
     SELECT $2::timestamptz, u.*
-      FROM unnest($42::integer[], $43::bigint[], $44::text[], $45::bytea[])
+      FROM unnest($43::integer[], $44::bigint[], $45::text[], $46::bytea[])
         AS u (pool_key, cycle, key_id, commitment)
      ORDER BY u.pool_key, u.cycle
 )
@@ -276,7 +277,7 @@ async def write_wins(
         batch_id,
         decision.now,
         *_columns(list(decision.event_counts().items()), 2),
-        *_columns([_win_row(win) for win in decision.wins], 16),
+        *_columns([_win_row(win) for win in decision.wins], 17),
         *_columns([_event_row(event) for event in decision.events], 11),
         *_columns([_acknowledgement_row(said) for said in decision.acknowledgements], 10),
         *_columns(commitments, 4),
@@ -303,6 +304,7 @@ def _win_row(win: Win) -> tuple[Any, ...]:
         None if threshold is None else threshold_bytes(threshold),
         win.proof.reached,
         win.proof.hidden,
+        win.proof.cycle_start_micros,
     )
 
 

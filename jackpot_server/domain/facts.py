@@ -114,12 +114,16 @@ class Contribution(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Why a pool fell: the draw and what it was below; or what was reached and the hidden amount (micros)."""
+    """Why a pool fell: the draw and what it was below; or what was reached and the hidden amount (micros).
+
+    A hidden amount was drawn from what its cycle opened with (`cycle_start_micros`) or its floor upwards.
+    """
 
     value: int | None = None
     threshold: int | None = None
     reached: int | None = None
     hidden: int | None = None
+    cycle_start_micros: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

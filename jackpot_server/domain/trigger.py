@@ -48,7 +48,7 @@ class OddsDraw:
 class HiddenAmount:
     """Falls to the contribution with which the pool reaches the hidden amount (PR-14)."""
 
-    __slots__ = ("_hidden_micros",)
+    __slots__ = ("_hidden_micros", "_start_micros")
 
     def __init__(
         self,
@@ -59,14 +59,22 @@ class HiddenAmount:
         config_sha256: bytes,
         start_micros: int,
     ) -> None:
-        ceiling = trigger.ceiling_minor * MICROS
-        lowest = min(max(trigger.floor_minor * MICROS, start_micros), ceiling)
+        lowest, ceiling = hidden_range(trigger, start_micros)
+        self._start_micros = start_micros
         self._hidden_micros = hidden_amount(seed, pool_id, cycle, config_sha256, lowest, ceiling)
 
     def falls(self, command: Contribute, current_micros: int) -> Proof | None:
         if current_micros < self._hidden_micros:
             return None
-        return Proof(reached=current_micros, hidden=self._hidden_micros)
+        return Proof(
+            reached=current_micros, hidden=self._hidden_micros, cycle_start_micros=self._start_micros
+        )
+
+
+def hidden_range(trigger: MustHitBy, start_micros: int) -> tuple[int, int]:
+    """The least and the greatest hidden amount of a cycle that opened with `start_micros`."""
+    ceiling = trigger.ceiling_minor * MICROS
+    return min(max(trigger.floor_minor * MICROS, start_micros), ceiling), ceiling
 
 
 def cycle_trigger(

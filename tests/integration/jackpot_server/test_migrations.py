@@ -4,7 +4,7 @@ import asyncio
 
 import asyncpg
 
-from service_kit.migrate import schema_version, upgrade
+from service_kit.migrate import latest_version, schema_version, upgrade
 
 # What happened is only ever inserted; the rest is state under a lock.
 CHANGEABLE = {"pools", "operators", "catalog"}
@@ -14,7 +14,7 @@ async def test_several_first_migrations_at_once_leave_one_schema(empty_dsn: str)
     await asyncio.gather(*(upgrade(empty_dsn, "jackpot_server") for _ in range(4)))
     connection = await asyncpg.connect(empty_dsn)
     try:
-        assert await schema_version(connection) == 1
+        assert await schema_version(connection) == latest_version("jackpot_server") > 0
         assert await connection.fetchval("SELECT count(*) FROM catalog") == 1
     finally:
         await connection.close()
