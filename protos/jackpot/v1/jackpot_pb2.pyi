@@ -1840,6 +1840,10 @@ class Draw(_message.Message):
     HIDDEN_FIELD_NUMBER: _builtins.int
     WON_FIELD_NUMBER: _builtins.int
     DRAW_TIME_FIELD_NUMBER: _builtins.int
+    CONFIG_JSON_FIELD_NUMBER: _builtins.int
+    CYCLE_START_MICROS_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    COMMIT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """pools/{pool}/draws/{spin_id}"""
     pool: _builtins.str
@@ -1857,11 +1861,27 @@ class Draw(_message.Message):
     """
     threshold: _builtins.bytes
     reached: _builtins.int
-    """For hidden amounts and moments: what was reached, and what it had to reach."""
+    """For hidden amounts and moments: what was reached, and what it had to reach
+    (0 until the cycle has closed).
+    """
     hidden: _builtins.int
     won: _builtins.bool
+    config_json: _builtins.str
+    """The configuration that the cycle kept, as the JSON text whose SHA-256 is
+    `config_sha256`: has the odds, or the bounds of the hidden amount.
+    """
+    cycle_start_micros: _builtins.int
+    """What the pool held when the cycle opened: the hidden amount is not below it.
+    Only where the pool falls at a hidden amount.
+    """
+    key_id: _builtins.str
+    """The root key behind the seed, by its public name."""
     @_builtins.property
     def draw_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def commit_time(self) -> _timestamp_pb2.Timestamp:
+        """When the commitment was stored."""
+
     def __init__(
         self,
         *,
@@ -1880,10 +1900,14 @@ class Draw(_message.Message):
         hidden: _builtins.int = ...,
         won: _builtins.bool = ...,
         draw_time: _timestamp_pb2.Timestamp | None = ...,
+        config_json: _builtins.str = ...,
+        cycle_start_micros: _builtins.int = ...,
+        key_id: _builtins.str = ...,
+        commit_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["draw_time", b"draw_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "draw_time", b"draw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_seed", b"client_seed", "config_sha256", b"config_sha256", "cycle", b"cycle", "draw_time", b"draw_time", "hidden", b"hidden", "name", b"name", "pool", b"pool", "reached", b"reached", "seed", b"seed", "seed_commitment", b"seed_commitment", "spin_id", b"spin_id", "threshold", b"threshold", "value", b"value", "wager_minor", b"wager_minor", "won", b"won"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_seed", b"client_seed", "commit_time", b"commit_time", "config_json", b"config_json", "config_sha256", b"config_sha256", "cycle", b"cycle", "cycle_start_micros", b"cycle_start_micros", "draw_time", b"draw_time", "hidden", b"hidden", "key_id", b"key_id", "name", b"name", "pool", b"pool", "reached", b"reached", "seed", b"seed", "seed_commitment", b"seed_commitment", "spin_id", b"spin_id", "threshold", b"threshold", "value", b"value", "wager_minor", b"wager_minor", "won", b"won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
