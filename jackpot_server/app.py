@@ -10,6 +10,7 @@ from jackpot_server.board import PoolBoard
 from jackpot_server.cache import SnapshotCache
 from jackpot_server.committer import Committer
 from jackpot_server.domain.pool import PoolView
+from jackpot_server.draw_reads import DrawReads
 from jackpot_server.metrics import EVENT_WAITERS, WAITING
 from jackpot_server.pool_reads import PoolReads
 from jackpot_server.reads import ReadConnections, Reads
@@ -42,9 +43,11 @@ class JackpotServer:
         url = settings.cache_url.get_secret_value()
         self._cache = SnapshotCache(url, settings.cache_prefix) if url else None
         self._snapshots = SnapshotWriter(self._cache, answers.pool_snapshot) if self._cache else None
+        root_key = settings.read_root_key()
+        draws = DrawReads(self._connections, root_key)
         self._committer = Committer(
             partial(settings.connect, "jackpot_server committer"),
-            settings.read_root_key(),
+            root_key,
             on_commit=self._show,
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,
@@ -57,7 +60,7 @@ class JackpotServer:
         info = ServerInfo(settings.environment, self._connections, self._pools, self._cache)
         # A method that is not there yet is METHOD_NOT_IMPLEMENTED: the kit sees to it.
         service = JackpotService(  # type: ignore[abstract]
-            self._committer, reads, self._feed, self._board, self._watch, info
+            self._committer, reads, draws, self._feed, self._board, self._watch, info
         )
         admin = jackpot_pb2_grpc.JackpotAdminServiceServicer()  # type: ignore[abstract]
         self.server = GrpcServer(

@@ -23,6 +23,12 @@ def win_not_found(pool_id: str, spin_id: UUID) -> Refusal:
     return Refusal(grpc.StatusCode.NOT_FOUND, "WIN_NOT_FOUND", f"There is no pools/{pool_id}/wins/{spin_id}.")
 
 
+def draw_not_found(pool_id: str, spin_id: UUID) -> Refusal:
+    return Refusal(
+        grpc.StatusCode.NOT_FOUND, "DRAW_NOT_FOUND", f"There is no pools/{pool_id}/draws/{spin_id}."
+    )
+
+
 def too_many_streams() -> Failure:
     """As many watch as may watch; another replica may have room."""
     return Failure(

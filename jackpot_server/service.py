@@ -9,9 +9,10 @@ from jackpot_server.board import PoolBoard
 from jackpot_server.committer import Committer
 from jackpot_server.domain.commands import Contribute
 from jackpot_server.domain.facts import Recorded
+from jackpot_server.draw_reads import DrawReads
 from jackpot_server.metrics import CALL_ENTRIES, RECORDED, REFUSED, REPLAYED, WINS
 from jackpot_server.reads import Reads, end_of
-from jackpot_server.refusals import contribution_not_found, pool_not_found, win_not_found
+from jackpot_server.refusals import contribution_not_found, draw_not_found, pool_not_found, win_not_found
 from jackpot_server.server_info import ServerInfo
 from jackpot_server.watch import PoolWatch
 from jackpot_server.win_feed import WinFeed
@@ -32,6 +33,7 @@ class JackpotService(JackpotServiceServicer):
         self,
         committer: Committer,
         reads: Reads,
+        draws: DrawReads,
         feed: WinFeed,
         board: PoolBoard,
         watch: PoolWatch,
@@ -39,6 +41,7 @@ class JackpotService(JackpotServiceServicer):
     ) -> None:
         self._committer = committer
         self._reads = reads
+        self._draws = draws
         self._feed = feed
         self._board = board
         self._watch = watch
@@ -175,6 +178,15 @@ class JackpotService(JackpotServiceServicer):
         with self._watch.watch(requests.watch_query(request)) as watcher:
             async for message in watcher.messages():
                 yield message
+
+    async def GetDraw(self, request: pb.GetDrawRequest, context: Context) -> pb.GetDrawResponse:
+        pool_id, spin_id = requests.draw_name(request)
+        draw = await self._draws.draw(pool_id, spin_id)
+        if draw is None:
+            raise draw_not_found(pool_id, spin_id)
+        response = pb.GetDrawResponse()
+        answers.fill_draw(response.draw, draw)
+        return response
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Context

@@ -10,6 +10,7 @@ import asyncpg
 
 from jackpot_server.domain.commands import Contribute
 from jackpot_server.domain.decide import Decision, StoredAcknowledgement
+from jackpot_server.domain.draw import draw_bytes
 from jackpot_server.domain.facts import (
     Contribution,
     Entry,
@@ -20,7 +21,6 @@ from jackpot_server.domain.facts import (
 from jackpot_server.domain.pool import PoolState
 from jackpot_server.recall import NUMBERS_PER_SHARE, pool_of
 
-_DRAW_BYTES: Final = 32
 _SHARE_TEXT: Final = ",".join(["%d"] * NUMBERS_PER_SHARE)
 _SEPARATOR: Final = "\x1f"
 
@@ -300,17 +300,12 @@ def _win_row(win: Win) -> tuple[Any, ...]:
         win.currency_code,
         win.amount_minor,
         win.shadow,
-        None if value is None else value.to_bytes(_DRAW_BYTES, "big"),
-        None if threshold is None else threshold_bytes(threshold),
+        None if value is None else draw_bytes(value),
+        None if threshold is None else draw_bytes(threshold),
         win.proof.reached,
         win.proof.hidden,
         win.proof.cycle_start_micros,
     )
-
-
-def threshold_bytes(threshold: int) -> bytes:
-    """32 bytes, big-endian; 33 of a threshold that every draw is below."""
-    return threshold.to_bytes(_DRAW_BYTES if threshold < 1 << 8 * _DRAW_BYTES else _DRAW_BYTES + 1, "big")
 
 
 def _event_row(event: WinEvent) -> tuple[Any, ...]:

@@ -69,6 +69,12 @@ class Draws:
         return int.from_bytes(outer.digest(), "big")
 
 
+def draw_bytes(number_below: int) -> bytes:
+    """A draw or a threshold: 32 bytes, big-endian; 33 of a threshold that every draw is below."""
+    size = DRAW_BITS // 8
+    return number_below.to_bytes(size if number_below < _DRAWS else size + 1, "big")
+
+
 def threshold(odds: Odds, wager_minor: int) -> int:
     """What a draw must be below: ⌊2²⁵⁶ × wager / (per_wager × one_in)⌋; at most 2²⁵⁶, which always wins."""
     return min((wager_minor << DRAW_BITS) // (odds.per_wager_minor * odds.one_in), _DRAWS)

@@ -9,8 +9,10 @@ from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jackpot_server.domain.catalog import PoolLabel
+from jackpot_server.domain.draw import draw_bytes
 from jackpot_server.domain.facts import Contribution, Recorded, Win, WinEvent
 from jackpot_server.domain.pool import GameSays, MustDropBy, MustHitBy, Odds, PoolConfig, PoolView
+from jackpot_server.domain.repeat_draw import PublishedDraw
 from jackpot_server.queries import PublicWin
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from service_kit.errors import ServiceError, internal_error
@@ -155,6 +157,31 @@ def fill_public_win(target: pb.WatchPoolsResponse.PublicWin, win: PublicWin) -> 
     target.cycle = win.cycle
     _set_money(target.amount, win.currency_code, win.amount_minor)
     _set(target.decide_time, win.decide_time)
+
+
+def fill_draw(target: pb.Draw, draw: PublishedDraw) -> None:
+    record, proof = draw.record, draw.proof
+    target.name = f"pools/{record.pool_id}/draws/{record.spin_id}"
+    target.pool = pool_name(record.pool_id)
+    target.cycle = record.cycle
+    target.spin_id = str(record.spin_id)
+    target.client_seed = record.client_seed
+    target.wager_minor = record.wager_minor
+    target.config_sha256 = record.config_sha256
+    target.config_json = record.config_json
+    target.key_id = record.key_id
+    target.seed_commitment = record.seed_commitment
+    _set(target.commit_time, record.commit_time)
+    target.seed = draw.seed
+    if proof.value is not None:
+        target.value = draw_bytes(proof.value)
+    if proof.threshold is not None:
+        target.threshold = draw_bytes(proof.threshold)
+    target.reached = proof.reached or 0
+    target.hidden = proof.hidden or 0
+    target.cycle_start_micros = proof.cycle_start_micros or 0
+    target.won = record.won
+    _set(target.draw_time, record.draw_time)
 
 
 def pool(view: PoolView) -> pb.Pool:

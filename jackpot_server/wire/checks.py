@@ -39,6 +39,7 @@ is_country = re.compile(r"[A-Z]{2}").fullmatch
 _pool_name = re.compile(f"pools/({_POOL})").fullmatch
 _contribution_name = re.compile(f"contributions/({_UUID})").fullmatch
 _win_name = re.compile(f"pools/({_POOL})/wins/({_UUID})").fullmatch
+_draw_name = re.compile(f"pools/({_POOL})/draws/({_UUID})").fullmatch
 
 # Stands for a value that was refused: its violation is already noted and nobody sees it.
 NO_UUID: Final = UUID(int=0)
@@ -201,6 +202,14 @@ class Checks:
         if match:
             return match[1], parse_uuid(match[2])
         self.wrong(field, "must be pools/{pool}/wins/{spin_id}")
+        return "", NO_UUID
+
+    def draw_name(self, field: str, name: str) -> tuple[str, UUID]:
+        """The pool's id and the spin's in `pools/{pool}/draws/{spin_id}`."""
+        match = _draw_name(name)
+        if match:
+            return match[1], parse_uuid(match[2])
+        self.wrong(field, "must be pools/{pool}/draws/{spin_id}")
         return "", NO_UUID
 
 

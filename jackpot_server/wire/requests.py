@@ -197,7 +197,15 @@ def win_name(request: pb.GetWinRequest) -> tuple[str, UUID]:
     return pool_id, spin_id
 
 
-def pool_name(request: pb.GetPoolRequest) -> str:
+def draw_name(request: pb.GetDrawRequest) -> tuple[str, UUID]:
+    """The pool's id and the spin's."""
+    check = Checks()
+    pool_id, spin_id = check.draw_name("name", request.name)
+    check.done()
+    return pool_id, spin_id
+
+
+def pool_name(request: pb.GetPoolRequest | pb.GetPoolRulesRequest) -> str:
     """The pool's id."""
     check = Checks()
     pool_id = check.pool_name("name", request.name)

@@ -1,0 +1,50 @@
+"""Draws as strangers ask for them: read, and made once more with the seed that was committed."""
+
+from uuid import UUID
+
+from jackpot_server.domain.draw import commitment
+from jackpot_server.domain.facts import SkipReason
+from jackpot_server.domain.pool import Lifecycle
+from jackpot_server.domain.repeat_draw import DrawRecord, PublishedDraw, publish
+from jackpot_server.keys import RootKey
+from jackpot_server.reads import ReadConnections
+
+# In the order of DrawRecord. One statement, so that no cycle is half open: whoever sees the cycle closed sees
+# the win that closed it. A skipped share made no draw. A running cycle's start is in its pool's row, a won
+# one's on its win; either only if the draw was made under the same configuration.
+_DRAW = f"""
+SELECT p.pool_id, s.cycle, c.spin_id, c.client_seed, c.wager_minor, k.config, k.config_sha256,
+       s.balance_micros,
+       CASE WHEN p.cycle = s.cycle AND p.cycle_config_version = s.config_version THEN p.cycle_start_micros
+            WHEN w.config_version = s.config_version THEN w.cycle_start_micros END,
+       p.cycle > s.cycle OR p.state = {int(Lifecycle.CLOSED)},
+       EXISTS (SELECT FROM wins WHERE pool_key = s.pool_key AND spin_id = s.spin_id),
+       m.key_id, m.commitment, m.commit_time, c.record_time
+  FROM contribution_shares s
+  JOIN contributions c ON c.spin_id = s.spin_id
+  JOIN pools p ON p.pool_key = s.pool_key
+  JOIN pool_configs k ON k.pool_key = s.pool_key AND k.version = s.config_version
+  JOIN seed_commitments m ON m.pool_key = s.pool_key AND m.cycle = s.cycle
+  LEFT JOIN wins w ON w.pool_key = s.pool_key AND w.cycle = s.cycle
+ WHERE s.spin_id = $2 AND p.pool_id = $1 AND s.skip_reason = {int(SkipReason.NOT_SKIPPED)}"""
+
+
+class DrawReads:
+    """May be asked again; nothing is changed."""
+
+    def __init__(self, connections: ReadConnections, root_key: RootKey) -> None:
+        self._fetch = connections.fetch
+        self._root_key = root_key
+
+    async def draw(self, pool_id: str, spin_id: UUID) -> PublishedDraw | None:
+        """What may be known of the spin's draw in the pool; None if it made none there."""
+        rows = await self._fetch(_DRAW, pool_id, spin_id)
+        if not rows:
+            return None
+        record = DrawRecord(*rows[0])
+        return publish(record, self._seed(record))
+
+    def _seed(self, record: DrawRecord) -> bytes | None:
+        """The seed that was committed, or none: of another root key it would prove the wrong thing."""
+        seed = self._root_key.seed(record.pool_id, record.cycle)
+        return seed if commitment(seed) == record.seed_commitment else None
