@@ -15,8 +15,8 @@ from jackpot_server.domain.facts import Acknowledged, Recorded
 from jackpot_server.domain.pool import PoolView
 from jackpot_server.keys import RootKey
 from jackpot_server.narration import Narration
-from jackpot_server.store import plan_by_key
 from jackpot_server.transaction import Answer, JackpotTransaction
+from service_kit import database
 from service_kit.batch_writer import BatchWriter
 from service_kit.group_commit import GroupCommit, Later
 
@@ -105,7 +105,7 @@ class Committer:
 
     async def _open(self) -> asyncpg.Connection:
         connection = await self._connect()
-        await plan_by_key(connection)
+        await database.plan_by_key(connection)
         return connection
 
     async def _write(self, commands: list[Command]) -> Sequence[Answer | Exception | Later | Future[Answer]]:

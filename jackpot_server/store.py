@@ -36,15 +36,6 @@ class Locked:
     pools: list[PoolState]
 
 
-# A new database has no statistics: a plan made then would read whole tables until somebody analyses them.
-PLAN_BY_KEY = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
-
-
-async def plan_by_key(connection: asyncpg.Connection) -> None:
-    """Prepares a connection for batches: every statement finds its rows by their keys and is planned once."""
-    await connection.execute(PLAN_BY_KEY)
-
-
 # The aggregate reads its input to the end: its clock and number are taken when every lock is held.
 LOCK_POOLS = """
 WITH locked AS MATERIALIZED (

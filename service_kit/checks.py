@@ -44,6 +44,16 @@ def parse_uuid(text: str) -> UUID:
     return uuid
 
 
+def to_datetime(stamp: Timestamp) -> datetime:
+    """The moment, in whole microseconds, of a stamp that is in range."""
+    return _EPOCH + timedelta(0, stamp.seconds, stamp.nanos // 1000)
+
+
+def in_range(stamp: Timestamp) -> bool:
+    """Whether the stamp is one of the moments that google.protobuf.Timestamp can name."""
+    return _FIRST_SECOND <= stamp.seconds <= _LAST_SECOND and 0 <= stamp.nanos <= _LAST_NANO
+
+
 class Checks:
     """Takes the fields of one request and notes what is wrong with each; `done` raises if anything was.
 
@@ -143,10 +153,10 @@ class Checks:
         """The moment in whole microseconds, or None if it is not given."""
         if not given:
             return None
-        if not (_FIRST_SECOND <= message.seconds <= _LAST_SECOND and 0 <= message.nanos <= _LAST_NANO):
+        if not in_range(message):
             self.wrong(field, "must be from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z")
             return None
-        return _EPOCH + timedelta(0, message.seconds, message.nanos // 1000)
+        return to_datetime(message)
 
     def period(self, start: datetime | None, end: datetime | None) -> None:
         """The fields start_time and end_time of a list."""

@@ -146,6 +146,15 @@ async def create_pool(
     )
 
 
+# A new database has no statistics: a plan made then would read whole tables until somebody analyses them.
+_PLAN_BY_KEY = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
+
+
+async def plan_by_key(connection: asyncpg.Connection) -> None:
+    """Prepares a connection for batches: every statement finds its rows by their keys and is planned once."""
+    await connection.execute(_PLAN_BY_KEY)
+
+
 async def assert_durable(connection: asyncpg.Connection, *, allow_unsafe: bool) -> list[str]:
     """Refuses (StartRefused) a database that may forget what it confirmed, unless `allow_unsafe`.
 

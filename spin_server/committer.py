@@ -13,10 +13,11 @@ import asyncpg
 
 from jackpot_outbox.rows import AcknowledgementRow, Booked, Booking, ContributionRow, Outcome, Row
 from jackpot_outbox.telemetry import observe_lag
+from service_kit import database
 from service_kit.batch_writer import BatchWriter
 from service_kit.group_commit import GroupCommit, Later
 from service_kit.telemetry import get_log
-from spin_server import metrics, store
+from spin_server import metrics
 from spin_server.domain.commands import Play, Settle, SpinCommand, WalletCommand
 from spin_server.domain.facts import SpinRecord
 from spin_server.domain.game import GameCategory
@@ -82,7 +83,7 @@ class Committer:
 
     async def _open(self) -> asyncpg.Connection:
         connection = await self._connect()
-        await store.plan_by_key(connection)
+        await database.plan_by_key(connection)
         return connection
 
     async def _write(self, items: list[Command]) -> Sequence[Written]:

@@ -139,9 +139,6 @@ UPDATE wallets
  WHERE wallets.wallet_id = w.wallet_id
 """
 
-# A new database has no statistics: one plan made then would read whole tables until somebody analyses them.
-_PLAN_BY_KEY = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
-
 _TOUCH_WALLETS = "UPDATE wallets SET entry_count = entry_count WHERE wallet_id = ANY($1::text[])"
 
 
@@ -153,11 +150,6 @@ class Locked:
     wallets: dict[str, Wallet]
     known_spins: frozenset[UUID]
     known_requests: frozenset[UUID]
-
-
-async def plan_by_key(connection: asyncpg.Connection) -> None:
-    """Prepares a connection for batches: every statement finds its rows by their keys and is planned once."""
-    await connection.execute(_PLAN_BY_KEY)
 
 
 async def lock_wallets(

@@ -15,18 +15,17 @@ from jackpot_server.queries import (
     WinsQuery,
 )
 from jackpot_server.wire import tokens
-from jackpot_server.wire.checks import (
-    LONGEST_ENTRY_ID,
+from jackpot_server.wire.checks import LONGEST_ENTRY_ID, Checks
+from protos.jackpot.v1 import jackpot_pb2 as pb
+from service_kit.checks import (
     LONGEST_ROUND_ID,
     LONGEST_SEED_BYTES,
-    Checks,
     in_range,
     is_country,
     is_uuid,
     parse_uuid,
     to_datetime,
 )
-from protos.jackpot.v1 import jackpot_pb2 as pb
 from service_kit.errors import Refusal
 from service_kit.money import CURRENCIES, MAX_AMOUNT_MINOR
 

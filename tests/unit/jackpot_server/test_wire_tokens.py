@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jackpot_server.queries import ContributionPosition, WinPosition
 from jackpot_server.wire import tokens
+from service_kit.page_tokens import seal
 
 MOMENTS = st.datetimes(timezones=st.just(UTC))
 LIST = ("demo", None, datetime(2026, 1, 1, tzinfo=UTC))
@@ -48,7 +49,7 @@ def test_anything_else_is_refused(token: str) -> None:
 
 
 def test_a_forged_position_that_is_no_moment_is_refused() -> None:
-    forged = tokens._seal(tokens._CONTRIBUTION.pack(2**62, bytes(16)), LIST)
+    forged = seal(tokens._CONTRIBUTION.pack(2**62, bytes(16)), *LIST)
     with pytest.raises(tokens.BadToken):
         tokens.contribution_position(forged, *LIST)
 
