@@ -16,7 +16,6 @@ from jackpot_server.domain.pool import PoolView
 from jackpot_server.keys import RootKey
 from jackpot_server.narration import Narration
 from jackpot_server.transaction import Answer, JackpotTransaction
-from service_kit import database
 from service_kit.batch_writer import BatchWriter
 from service_kit.group_commit import GroupCommit, Later
 
@@ -39,11 +38,11 @@ class Committer:
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
     ) -> None:
-        self._connect = connect
         self._narration = Narration()
+        self._connect = connect
         self._transaction = JackpotTransaction(root_key, on_commit, self._narration)
         self._writer: BatchWriter[Command, Answer] = BatchWriter(
-            self._open,
+            connect,
             self._transaction,
             lock_keys=self._transaction.pool_keys,
             max_batch=max_batch,
@@ -102,11 +101,6 @@ class Committer:
     async def acknowledge(self, command: Acknowledge) -> Acknowledged:
         """Takes a wallet's word about a win; durable when it returns. May be repeated."""
         return cast(Acknowledged, await self._group.submit(command))
-
-    async def _open(self) -> asyncpg.Connection:
-        connection = await self._connect()
-        await database.plan_by_key(connection)
-        return connection
 
     async def _write(self, commands: list[Command]) -> Sequence[Answer | Exception | Later | Future[Answer]]:
         self._narration.begun(commands)

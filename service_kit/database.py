@@ -10,6 +10,9 @@ from service_kit.errors import Failure, StartRefused, database_unavailable
 # speaks first; only a server that is gone lets the driver's limit pass.
 COMMAND_TIMEOUT_MARGIN_S = 2.0
 
+# A new database has no statistics: a plan made then would read whole tables until somebody analyses them.
+_PLAN_BY_KEY = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
+
 _READ_DURABILITY = """
 SELECT name, setting
 FROM pg_catalog.pg_settings
@@ -91,10 +94,11 @@ async def connect(
     connect_timeout_s: float = 5.0,
     statement_cache_size: int = 100,
 ) -> asyncpg.Connection:
-    """One connection, owned by the caller, with every time-out set (their defaults are "for ever").
+    """One connection for batches, owned by the caller; every time-out is set (the defaults are "for ever").
 
-    `dsn` may name several hosts and `target_session_attrs=read-write`. `statement_cache_size` must be
-    0 behind PgBouncer in transaction mode. Raises what asyncpg raises, or OSError, or TimeoutError.
+    Its statements find their rows by keys and are planned once. `dsn` may name several hosts and
+    `target_session_attrs=read-write`. `statement_cache_size` must be 0 behind PgBouncer in transaction mode.
+    Raises what asyncpg raises, or OSError, or TimeoutError.
     """
     return await asyncpg.connect(
         dsn,
@@ -107,7 +111,8 @@ async def connect(
             statement_timeout_ms,
             idle_in_transaction_timeout_ms,
             tcp_user_timeout_ms,
-        ),
+        )
+        | _PLAN_BY_KEY,
     )
 
 
@@ -144,15 +149,6 @@ async def create_pool(
             tcp_user_timeout_ms,
         ),
     )
-
-
-# A new database has no statistics: a plan made then would read whole tables until somebody analyses them.
-_PLAN_BY_KEY = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
-
-
-async def plan_by_key(connection: asyncpg.Connection) -> None:
-    """Prepares a connection for batches: every statement finds its rows by their keys and is planned once."""
-    await connection.execute(_PLAN_BY_KEY)
 
 
 async def assert_durable(connection: asyncpg.Connection, *, allow_unsafe: bool) -> list[str]:

@@ -13,7 +13,6 @@ import asyncpg
 
 from jackpot_outbox.rows import AcknowledgementRow, Booked, Booking, ContributionRow, Outcome, Row
 from jackpot_outbox.telemetry import observe_lag
-from service_kit import database
 from service_kit.batch_writer import BatchWriter
 from service_kit.group_commit import GroupCommit, Later
 from service_kit.telemetry import get_log
@@ -48,12 +47,11 @@ class Committer:
         on_commit: Callable[[Sequence[Row]], None],
         on_booked: Callable[[Collection[UUID]], None],
     ) -> None:
-        self._connect = connect
         self._on_commit = on_commit
         self._on_booked = on_booked
         self._summary = SpinSummary()
         self._writer: BatchWriter[Command, Answer] = BatchWriter(
-            self._open, SpinTransaction(rules), lock_keys=_wallets_of, max_batch=max_batch
+            connect, SpinTransaction(rules), lock_keys=_wallets_of, max_batch=max_batch
         )
         self._group: GroupCommit[Command, Answer] = GroupCommit(
             self._write, key=_id_of, max_batch=max_batch, max_waiting=max_waiting, name="spin committer"
@@ -80,11 +78,6 @@ class Committer:
     async def book(self, booking: Booking) -> Booked:
         """Books answers of the jackpot server and credits wins; durable when it returns. May be repeated."""
         return cast(Booked, await self._group.submit(booking))
-
-    async def _open(self) -> asyncpg.Connection:
-        connection = await self._connect()
-        await database.plan_by_key(connection)
-        return connection
 
     async def _write(self, items: list[Command]) -> Sequence[Written]:
         started = perf_counter()
