@@ -1,0 +1,153 @@
+"""The report: each row's latest figure in bench/report.json, and the same as a page in bench/REPORT.md."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.figures import machine, median
+from bench.settings import Effort
+
+FOLDER = Path(__file__).parent
+REPORT = FOLDER / "report.json"
+PAGE = FOLDER / "REPORT.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a row measures and what it is to reach: a ratio of at least or at most `bound`."""
+
+    title: str
+    unit: str
+    compared_with: str
+    bound: float
+    at_most: bool = False
+
+    @property
+    def reach(self) -> str:
+        return f"{'≤' if self.at_most else '≥'} {self.bound:g}"
+
+    def is_reached(self, ratio: float) -> bool:
+        """Whether this ratio is good enough."""
+        return ratio <= self.bound if self.at_most else ratio >= self.bound
+
+
+GOALS = {
+    "B2": Goal(
+        "SLOTS spins/s, 64 in flight, recorded and settled", "spins/s",
+        "15 statements, jackpots inside, one transaction per spin", 6,
+    ),
+    "B3": Goal("p50 of the same", "ms", "the same", 0.16, at_most=True),
+    "B4": Goal(
+        "SLOTS spins/s, 64 in flight, recorded and settled", "spins/s",
+        "8 statements, then one call per spin, fire and forget", 6.5,
+    ),
+    "B6": Goal(
+        "SLOTS spins/s, 64 in flight, recorded and settled", "spins/s", "an empty handler's calls/s", 0.7
+    ),
+    "B7": Goal("RecordContribution/s, 64 in flight", "calls/s", "an empty handler's calls/s", 0.8),
+    "B8": Goal("BatchRecordContributions, 50 per call", "entries/s", "an empty handler's calls/s", 10),
+}  # fmt: skip
+
+
+@dataclass
+class Figure:
+    """One row's result. `ratios`: one per repetition; `value` is ours, in the goal's unit."""
+
+    value: float
+    against: float
+    ratios: Sequence[float]
+    # Whatever else a reader should see, by name.
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def record(figures: dict[str, Figure], effort: Effort) -> None:
+    """Shows the figures; unless it was a quick run, they replace those rows of the report."""
+    rows = {name: _row(name, figure, effort) for name, figure in figures.items()}
+    for name, row in rows.items():
+        low, high = row["spread"]
+        print(
+            f"{name}: {row['value']:g} {row['unit']}, against {row['against']:g}: ratio {row['ratio']:g} "
+            f"({low:g} – {high:g}), to reach {row['reach']}: {'reached' if row['reached'] else 'NOT reached'}"
+        )
+    if effort.quick:
+        return
+    report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
+    report.update(rows)
+    report = dict(sorted(report.items(), key=lambda item: (int(item[0].strip("Bb")), item[0])))
+    REPORT.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    PAGE.write_text(page(report))
+
+
+def page(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`; what the figures mean: [docs/performance.md](../docs/performance.md).",
+        "Each row is the median of its repetitions, interleaved with what it is compared with; the load,",
+        "servers and databases share one machine. Only ratios are worth comparing between machines.",
+        "",
+        "| | what | figure | compared with | its figure | ratio (smallest – largest) | to reach | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in report.items():
+        low, high = row["spread"]
+        lines.append(
+            f"| {name} | {row['title']} | {row['value']:g} {row['unit']} | {row['compared_with']} | "
+            f"{row['against']:g} | **{row['ratio']:g}** ({low:g} – {high:g}) | {row['reach']} | "
+            f"{'reached' if row['reached'] else 'not reached'} |"
+        )
+    lines += [
+        "",
+        "| | repeated with | repetitions | commit | date | machine | more |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in report.items():
+        where = row["machine"]
+        on = f"{where['cpus']} CPUs, {where['architecture']}, Python {where['python']}"
+        more = "; ".join(f"{key}: {value}" for key, value in row["more"].items())
+        lines.append(
+            f"| {name} | `{row['command']}` | {row['repeats']} × {row['seconds']:g} s | {row['commit']} | "
+            f"{row['date']} | {on} | {more} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, figure: Figure, effort: Effort) -> dict[str, Any]:
+    goal = GOALS[name]
+    ratio = median(figure.ratios)
+    return {
+        "title": goal.title,
+        "value": _rounded(figure.value),
+        "unit": goal.unit,
+        "compared_with": goal.compared_with,
+        "against": _rounded(figure.against),
+        "ratio": _rounded(ratio),
+        "reach": goal.reach,
+        "reached": goal.is_reached(ratio),
+        "spread": [_rounded(min(figure.ratios)), _rounded(max(figure.ratios))],
+        "commit": _commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": f"make bench ONLY={name}",
+        "repeats": effort.repeats,
+        "seconds": effort.seconds,
+        "machine": machine(),
+        "more": figure.more,
+    }
+
+
+def _rounded(value: float) -> float:
+    """Three significant digits are all that a shared machine can tell; whole numbers above."""
+    return round(value) if abs(value) >= 1000 else float(f"{value:.3g}")
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"],
+        cwd=FOLDER, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() or "unknown"
