@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 
+from devstack.auditor import JACKPOTS_CHECKS
 from jackpot_server.apply import apply
 from jackpot_server.committer import Committer
 from jackpot_server.domain.commands import Contribute
@@ -15,7 +16,6 @@ from jackpot_server.domain.facts import Recorded, Win
 from jackpot_server.domain.pool import Odds, PoolConfig, PoolView
 from jackpot_server.keys import RootKey
 from service_kit.database import connect
-from devstack.auditor import JACKPOTS_CHECKS
 from tests.support.engine import NEVER, pool_config, spin
 
 ROOT_KEY = RootKey("root-1", bytes(range(32)))
