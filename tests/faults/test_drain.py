@@ -84,21 +84,20 @@ async def test_sigterm_under_load_ends_in_order_and_clients_see_only_unavailable
         grpc.aio.insecure_channel(address(stack, victim), options=CHANNEL_OPTIONS) as channel,
     ):
         load = Load(await make_plan(victim, channel), in_flight=IN_FLIGHT, seed=rng.getrandbits(32))
-        load.start()
         noticed, ended = [], []
-        for _ in range(kills):
-            await load.progress(200)
-            await asyncio.sleep(rng.uniform(0, 0.1))
-            start = monotonic()
-            async with grpc.aio.insecure_channel(address(stack, victim)) as watching:
-                noticed.append(
-                    await seconds_to_not_serving(watching, lambda: stack.send(victim, signal.SIGTERM))
-                )
-            assert await stack.exit_code(victim, GRACE_S + 1) == 0
-            ended.append(monotonic() - start)
-            await stack.start(victim)
-        await load.progress(50)
-        await load.stop()
+        async with load:
+            for _ in range(kills):
+                await load.progress(200)
+                await asyncio.sleep(rng.uniform(0, 0.1))
+                start = monotonic()
+                async with grpc.aio.insecure_channel(address(stack, victim)) as watching:
+                    noticed.append(
+                        await seconds_to_not_serving(watching, lambda: stack.send(victim, signal.SIGTERM))
+                    )
+                assert await stack.exit_code(victim, GRACE_S + 1) == 0
+                ended.append(monotonic() - start)
+                await stack.start(victim)
+            await load.progress(50)
         tally(f"{kills} drains, {len(load.answers)} answers, refused {dict(load.refusals)}")
         tally(f"NOT_SERVING after at most {max(noticed):.3f} s, exit after at most {max(ended):.2f} s")
         assert not load.wrong

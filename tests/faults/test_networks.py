@@ -67,15 +67,14 @@ async def test_a_broken_connection_loses_no_spin_no_contribution_and_no_win(
     ):
         plan = SpinPlan(channel, await funded_wallets(channel, WALLETS))
         load = Load(plan, in_flight=IN_FLIGHT, pause_s=PAUSE_S, seed=rng.getrandbits(32))
-        load.start()
         progress = answers(load) if part == SPINS_DB else batches(stack)
         troubles = []
-        for _ in range(CUTS_PER_KILL * kills):
+        async with load:
+            for _ in range(CUTS_PER_KILL * kills):
+                await moved(progress, 5, stack.logs)
+                await asyncio.sleep(rng.uniform(0, PEACE_S))
+                troubles.append(await trouble(stack.proxies[part], part, rng))
             await moved(progress, 5, stack.logs)
-            await asyncio.sleep(rng.uniform(0, PEACE_S))
-            troubles.append(await trouble(stack.proxies[part], part, rng))
-        await moved(progress, 5, stack.logs)
-        await load.stop()
         quiet_s = await quiet(stack, stack.spins_dsn)
         found = await auditor.findings(stack.spins_dsn, stack.jackpots_dsn, answered=load.answers)
         found += await unfaithful(stack.spins_dsn, load.answers) + load.wrong

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
 import asyncpg
@@ -17,7 +17,7 @@ YOUTH_S = 1.5
 # Of all kills, how many hit a server that has only just been started.
 EARLY_SHARE = 0.2
 PROGRESS_WITHIN_S = 60.0
-QUIET_WITHIN_S = 90.0
+QUIET_WITHIN_S = 60.0
 
 Progress = Callable[[], Awaitable[int]]
 
@@ -68,13 +68,14 @@ async def moved(progress: Progress, steps: int, logs: Callable[[], str]) -> None
 
 
 async def kill_again_and_again(
-    stack: Stack, name: str, times: int, *, rng: random.Random, progress: Progress, steps: int = 20
+    stack: Stack, names: Sequence[str], times: int, *, rng: random.Random, progress: Progress, steps: int = 20
 ) -> None:
-    """`times` kills of one part, each at a random moment after work was seen going on."""
+    """`times` kills of one of the parts, each at a random moment after work was seen going on."""
     killed = 0
     while killed < times:
         await moved(progress, steps, stack.logs)
         await asyncio.sleep(rng.uniform(0, LIFE_S))
+        name = rng.choice(names)
         stack.kill9(name)
         killed += 1
         await asyncio.sleep(rng.uniform(0, DEATH_S))

@@ -10,7 +10,8 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic, perf_counter
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 import asyncpg
@@ -94,6 +95,22 @@ class Load:
     _stopping: bool = False
     _workers: list["asyncio.Task[None]"] = field(default_factory=list)
 
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stops; after an error at once, and notes what the clients saw."""
+        if error is None:
+            await self.stop()
+            return
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        error.add_note(f"clients: refused {dict(self.refusals)}, wrong {self.wrong[:5]}")
+
     def start(self) -> None:
         """Begins; `stop` ends it."""
         self._stopping = False
@@ -106,12 +123,6 @@ class Load:
         self._stopping = True
         await asyncio.gather(*self._workers)
         self._workers.clear()
-
-    async def run(self, *, count: int) -> None:
-        """Until `count` more requests are answered."""
-        self.start()
-        await self.progress(count)
-        await self.stop()
 
     async def progress(self, count: int, within_s: float = GIVE_UP_AFTER_S) -> None:
         """Returns when `count` more requests are answered."""
