@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from time import monotonic
 
-from bench import contributions, outage, spins
+from bench import contributions, hot_pool, outage, spins
 from bench.report import Figure, record
 from bench.settings import Effort, effort
 
@@ -19,6 +19,7 @@ Group = Callable[[Collection[str], Effort], Awaitable[tuple[dict[str, Figure], l
 GROUPS: Mapping[tuple[str, ...], Group] = {
     ("B2", "B3", "B4", "B6"): spins.run,
     ("B7", "B8"): contributions.run,
+    ("B9",): hot_pool.run,
 }
 OUTAGE = "B11"
 ROWS = [*(name for names in GROUPS for name in names), OUTAGE]

@@ -1,7 +1,6 @@
 """The same load on several servers in turn, A B A B …, and what each of them did with it."""
 
 import asyncio
-import json
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -9,8 +8,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from bench.children import child, line_of, tell
 from bench.figures import median
-from bench.outage import child, line_of
 from bench.settings import Effort
 
 IN_FLIGHT = 64
@@ -50,9 +49,7 @@ class Contender:
         )
 
     async def _phase(self, seconds: float) -> dict[str, Any]:
-        assert self.generator.stdin is not None
-        wanted = {"seconds": seconds, "in_flight": self.in_flight}
-        self.generator.stdin.write(json.dumps(wanted).encode() + b"\n")
+        tell(self.generator, {"seconds": seconds, "in_flight": self.in_flight})
         phase: dict[str, Any] = await line_of(self.generator)
         assert not phase["errors"], f"{self.name}: {phase['errors']}"
         assert not phase["wrong"], f"{self.name}: {phase['wrong']} answers were wrong"

@@ -10,15 +10,14 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.children import child, line_of, tell
 from bench.figures import machine, median, quantile
 from devstack import auditor
 from tests.support.crash import quiet
@@ -32,7 +31,6 @@ RATE = float(os.environ.get("RATE") or 200)
 REACH = 1.1
 GAME, CURRENCY = "demo-slots", "COIN"
 SLOW_S = 5.0
-LINE_LIMIT = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,32 +92,9 @@ def faults(stack: Stack, refusing_port: int) -> list[Fault]:
     ]
 
 
-@asynccontextmanager
-async def child(*command: str) -> AsyncIterator[Process]:
-    """A Python module as a process with pipes, killed at the end."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *command, stdin=PIPE, stdout=PIPE, env=environment, limit=LINE_LIMIT
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        await process.wait()
-
-
-async def line_of(process: Process) -> Any:
-    """The next line of its output, decoded."""
-    assert process.stdout is not None
-    line = await process.stdout.readline()
-    assert line, "the load generator ended"
-    return json.loads(line)
-
-
 async def play(generator: Process) -> dict[str, Any]:
     """One phase of the load."""
-    assert generator.stdin is not None
-    generator.stdin.write(json.dumps({"rate": RATE, "seconds": PHASE_S}).encode() + b"\n")
+    tell(generator, {"rate": RATE, "seconds": PHASE_S})
     phase: dict[str, Any] = await line_of(generator)
     assert not phase["wrong"], f"{phase['wrong']} answers were wrong"
     return phase

@@ -50,6 +50,10 @@ GOALS = {
     ),
     "B7": Goal("RecordContribution/s, 64 in flight", "calls/s", "an empty handler's calls/s", 0.8),
     "B8": Goal("BatchRecordContributions, 50 per call", "entries/s", "an empty handler's calls/s", 10),
+    "B9": Goal(
+        "contributions/s into one hot pool, 256 in flight, no gRPC", "contributions/s",
+        "one transaction each", 50,
+    ),
 }  # fmt: skip
 
 

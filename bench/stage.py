@@ -15,7 +15,7 @@ from bench.players import seat_players
 from devstack import auditor
 from devstack.processes import free_port, tail
 from devstack.servers import Server
-from tests.support.stack import ROOT, SPINS_DB, Stack, demo, running_stack
+from tests.support.stack import ROOT, SPINS_DB, Scene, Stack, demo, running_stack
 
 SETTLED_WITHIN_S = 60.0
 POLL_S = 0.02
@@ -78,10 +78,14 @@ async def watch(dsn: str) -> AsyncIterator[Watch]:
 
 
 @asynccontextmanager
-async def product(*, servers: Collection[str], proxied: Collection[str] = ()) -> AsyncIterator[Stack]:
-    """Afterspin with the demo's games and pools, and players with money."""
+async def product(
+    *, servers: Collection[str], proxied: Collection[str] = (), scene: Scene | None = None
+) -> AsyncIterator[Stack]:
+    """Afterspin and players with money; the demo's games and pools unless `scene` has others."""
     with tempfile.TemporaryDirectory(prefix="afterspin-bench-") as folder:
-        async with running_stack(Path(folder), servers=servers, scene=demo(), proxied=proxied) as stack:
+        async with running_stack(
+            Path(folder), servers=servers, scene=scene or demo(), proxied=proxied
+        ) as stack:
             await seat_players(stack.spins_dsn)
             yield stack
 
@@ -179,6 +183,12 @@ async def audit_product(stack: Stack, *, spins: int) -> list[str]:
 async def audit_contributions(jackpots_dsn: str, *, answered: int) -> list[str]:
     """Of a jackpot server alone: its books, and whether everything answered is there."""
     found = await _look(jackpots_dsn, auditor.JACKPOTS_CHECKS, auditor.JACKPOTS_CHECKS)
+    return found + await _counted(jackpots_dsn, "contributions", answered)
+
+
+async def audit_pools(jackpots_dsn: str, *, answered: int) -> list[str]:
+    """Pools without a ledger: each share is right, and there is one contribution for each answer."""
+    found = await _look(jackpots_dsn, auditor.JACKPOTS_CHECKS, POOL_CHECKS)
     return found + await _counted(jackpots_dsn, "contributions", answered)
 
 

@@ -9,7 +9,8 @@ python -m bench.baselines.before serve (SPIN_*, JACKPOT_ROOT_KEY)
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from jackpot_server.catalog_store import load_catalog
 from jackpot_server.domain import terms as jackpot_rules
 from jackpot_server.domain.commands import Contribute
 from jackpot_server.domain.decide import Decision, decide
-from jackpot_server.domain.facts import Contribution
+from jackpot_server.domain.facts import Contribution, Win
 from jackpot_server.domain.pool import PoolState
 from jackpot_server.keys import RootKey, parse_root_key
 from jackpot_server.recall import pool_of
@@ -31,14 +32,15 @@ from service_kit.process import run
 from service_kit.server import GrpcServer
 from service_kit.settings import load
 from spin_server.domain.commands import SpinTerms
-from spin_server.domain.facts import NOT_APPLICABLE, JackpotState, JackpotView, NewSpin, Share
+from spin_server.domain.facts import NOT_APPLICABLE, JackpotState, JackpotView, Share
 from spin_server.domain.settle import Rules
+from spin_server.domain.wallet import Wallet
 from spin_server.games import load_games
 from spin_server.settings import SpinSettings
 
 _LOCK_POOLS = """
-SELECT pool_key, pool_id, currency_code, state, config_version, cycle_config_version, cycle,
-       cycle_start_micros, cycle_start_time, current_micros, reserve_micros, overflow_micros,
+SELECT clock_timestamp(), pool_key, pool_id, currency_code, state, config_version,
+       cycle_config_version, cycle, cycle_start_micros, cycle_start_time, current_micros, reserve_micros, overflow_micros,
        version, update_time, last_win_minor, last_win_time
   FROM pools WHERE pool_key = ANY($1::integer[]) ORDER BY pool_key FOR NO KEY UPDATE"""
 _UPDATE_POOL = """
@@ -81,59 +83,25 @@ class Seeds(Mapping[tuple[int, int], bytes]):
         return 0
 
 
-class Before(SpinServiceServicer):
-    """SettleSpin; the answer has its jackpot."""
+class PoolStatements:
+    """A contribution the usual way: lock the pools in order, decide, one UPDATE per pool, one INSERT."""
 
-    def __init__(self, settings: SpinSettings) -> None:
-        self._connections = Connections(partial(settings.connect, "before"))
-        self._rules = Rules(load_games(settings.games_file), jackpots_on=True)
-        self._jackpots: jackpot_rules.Rules | None = None
+    def __init__(self, rules: jackpot_rules.Rules) -> None:
+        self._rules = rules
 
-    async def open(self) -> None:
-        """Reads the pools and opens the connections."""
-        await self._connections.open()
-        key = parse_root_key("root", os.environ["JACKPOT_ROOT_KEY"])
-        async with self._connections.transaction() as connection:
-            catalog = await load_catalog(connection)
-        self._jackpots = jackpot_rules.Rules(catalog, Seeds(key, catalog.pool_ids))
+    @classmethod
+    async def load(cls, connection: asyncpg.Connection, root_key: str) -> "PoolStatements":
+        """With the pools and configurations that are in the database now."""
+        catalog = await load_catalog(connection)
+        key = parse_root_key("root", root_key)
+        return cls(jackpot_rules.Rules(catalog, Seeds(key, catalog.pool_ids)))
 
-    async def close(self) -> None:
-        """Closes the connections."""
-        await self._connections.close()
-
-    async def SettleSpin(
-        self, request: pb.SettleSpinRequest, context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> pb.SettleSpinResponse:
-        command = parse(request)
-        async with self._connections.transaction() as connection:
-            spin, wallet, now = await settle_one(connection, command, self._rules)
-            if not spin.record.has_jackpot:
-                return render(spin, NOT_APPLICABLE)
-            decision = await self._contribute(connection, spin)
-            for won in decision.wins:
-                win = f"pools/{won.pool_id}/wins/{won.spin_id}"
-                number = await credit_win(connection, wallet, win, won.amount_minor, now)
-                await connection.execute(
-                    _INSERT_WIN, win, won.spin_id, won.operator_id, won.user_id, won.wallet_id,
-                    f"pools/{won.pool_id}", won.tier, won.currency_code, won.amount_minor,
-                    f"{won.wallet_id}:{number}",
-                )  # fmt: skip
-        return render(spin, JackpotView(JackpotState.RECORDED, self._shares(decision.contributions[0])))
-
-    async def _contribute(self, connection: asyncpg.Connection, spin: NewSpin) -> Decision:
-        """Eight statements with four pools, the answer's own row among them."""
-        assert self._jackpots is not None
-        command = _contribution(spin.record.terms, spin.record.game_category)
-        pool_keys = self._jackpots.eligibility.candidates(command.eligibility).pool_keys
+    async def contribute(self, connection: asyncpg.Connection, command: Contribute) -> Decision:
+        """Records it in the transaction: six statements with four pools."""
+        pool_keys = self._rules.eligibility.candidates(command.eligibility).pool_keys
         rows = await connection.fetch(_LOCK_POOLS, list(pool_keys))
-        decision = decide(
-            self._jackpots,
-            [pool_of(tuple(row)) for row in rows],
-            [command],
-            known={},
-            wins={},
-            now=spin.record.settle_time,
-        )
+        pools = [pool_of(tuple(row)[1:]) for row in rows]
+        decision = decide(self._rules, pools, [command], known={}, wins={}, now=rows[-1][0])
         for pool in decision.pools:
             await _update_pool(connection, pool)
         contribution = decision.contributions[0]
@@ -144,23 +112,51 @@ class Before(SpinServiceServicer):
             command.client_seed, ",".join(command.triggered_tiers), contribution.record_time,
             [number for share in contribution.shares for number in share],
         )  # fmt: skip
-        shares = [
-            {"pool": share.pool, "tier": share.tier, "amount_micros": share.amount_micros}
-            for share in self._shares(contribution)
-        ]
-        await connection.execute(
-            _INSERT_RESULT, command.spin_id, command.operator_id, 1, json.dumps(shares),
-            contribution.record_time,
-        )  # fmt: skip
         return decision
 
-    def _shares(self, contribution: Contribution) -> tuple[Share, ...]:
-        assert self._jackpots is not None
-        labels = self._jackpots.catalog.labels
+    def shares(self, contribution: Contribution) -> tuple[Share, ...]:
+        """As the spin's answer tells of them."""
+        labels = self._rules.catalog.labels
         return tuple(
             Share(f"pools/{labels[share[0], share[2]].pool_id}", labels[share[0], share[2]].tier, share[3])
             for share in contribution.shares
         )
+
+
+class Before(SpinServiceServicer):
+    """SettleSpin; the answer has its jackpot."""
+
+    def __init__(self, settings: SpinSettings) -> None:
+        self._connections = Connections(partial(settings.connect, "before"))
+        self._rules = Rules(load_games(settings.games_file), jackpots_on=True)
+        self._pools: PoolStatements | None = None
+
+    async def open(self) -> None:
+        """Opens the connections and reads the pools."""
+        await self._connections.open()
+        async with self._connections.transaction() as connection:
+            self._pools = await PoolStatements.load(connection, os.environ["JACKPOT_ROOT_KEY"])
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._connections.close()
+
+    async def SettleSpin(
+        self, request: pb.SettleSpinRequest, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> pb.SettleSpinResponse:
+        assert self._pools is not None
+        command = parse(request)
+        async with self._connections.transaction() as connection:
+            spin, wallet, now = await settle_one(connection, command, self._rules)
+            if not spin.record.has_jackpot:
+                return render(spin, NOT_APPLICABLE)
+            contributed = _contribution(spin.record.terms, spin.record.game_category)
+            decision = await self._pools.contribute(connection, contributed)
+            shares = self._pools.shares(decision.contributions[0])
+            await _insert_result(connection, decision.contributions[0], shares)
+            for won in decision.wins:
+                await _credit(connection, wallet, won, now)
+        return render(spin, JackpotView(JackpotState.RECORDED, shares))
 
 
 def _contribution(terms: SpinTerms, category: int) -> Contribute:
@@ -179,6 +175,27 @@ def _contribution(terms: SpinTerms, category: int) -> Contribute:
         stake_kind=terms.stake_kind,
         country_code=terms.country_code,
     )
+
+
+async def _insert_result(
+    connection: asyncpg.Connection, contribution: Contribution, shares: Sequence[Share]
+) -> None:
+    told = [
+        {"pool": share.pool, "tier": share.tier, "amount_micros": share.amount_micros} for share in shares
+    ]
+    command = contribution.command
+    await connection.execute(
+        _INSERT_RESULT, command.spin_id, command.operator_id, 1, json.dumps(told), contribution.record_time
+    )
+
+
+async def _credit(connection: asyncpg.Connection, wallet: Wallet, won: Win, now: datetime) -> None:
+    win = f"pools/{won.pool_id}/wins/{won.spin_id}"
+    number = await credit_win(connection, wallet, win, won.amount_minor, now)
+    await connection.execute(
+        _INSERT_WIN, win, won.spin_id, won.operator_id, won.user_id, won.wallet_id, f"pools/{won.pool_id}",
+        won.tier, won.currency_code, won.amount_minor, f"{won.wallet_id}:{number}",
+    )  # fmt: skip
 
 
 async def _update_pool(connection: asyncpg.Connection, pool: PoolState) -> None:
