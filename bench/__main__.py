@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from time import monotonic
 
-from bench import contributions, hot_pool, outage, spins
+from bench import arrivals, contributions, distance, hot_pool, outage, round_trips, spins
 from bench.report import Figure, record
 from bench.settings import Effort, effort
 
@@ -17,9 +17,12 @@ Group = Callable[[Collection[str], Effort], Awaitable[tuple[dict[str, Figure], l
 
 # Rows that share a set-up, and what measures them.
 GROUPS: Mapping[tuple[str, ...], Group] = {
+    ("B1",): arrivals.run,
     ("B2", "B3", "B4", "B6"): spins.run,
     ("B7", "B8"): contributions.run,
     ("B9",): hot_pool.run,
+    ("B19",): distance.run,
+    ("B20",): round_trips.run,
 }
 OUTAGE = "B11"
 ROWS = [*(name for names in GROUPS for name in names), OUTAGE]

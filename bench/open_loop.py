@@ -38,17 +38,18 @@ class Phase:
 class Player:
     """Sends spins of a handful of wallets in turn."""
 
-    def __init__(self, channel: grpc.aio.Channel, game: str, currency: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, game: str, currency: str, wallets: str) -> None:
+        """`wallets` begins the names of its own."""
         self._spins = spin_pb2_grpc.SpinServiceStub(channel)
         self._wallets = spin_pb2_grpc.WalletServiceStub(channel)
-        self._game, self._currency = game, currency
+        self._game, self._currency, self._prefix = game, currency, wallets
 
     async def open_wallets(self) -> None:
         """New wallets with more money than any run loses."""
         for number in range(WALLETS):
             wallet = spin_pb2.CreateWalletRequest(
                 request_id=str(uuid4()),
-                wallet_id=f"bench-{number}",
+                wallet_id=f"{self._prefix}-{number}",
                 operator_id=OPERATOR,
                 user_id=f"user-{number}",
                 currency_code=self._currency,
@@ -56,7 +57,7 @@ class Player:
             await self._wallets.CreateWallet(wallet, timeout=CALL_TIMEOUT_S)
             funds = spin_pb2.Money(currency_code=self._currency, amount_minor=FUNDS_MINOR)
             deposit = spin_pb2.DepositRequest(
-                request_id=str(uuid4()), name=f"wallets/bench-{number}", amount=funds
+                request_id=str(uuid4()), name=f"wallets/{self._prefix}-{number}", amount=funds
             )
             await self._wallets.Deposit(deposit, timeout=CALL_TIMEOUT_S)
 
@@ -83,7 +84,7 @@ class Player:
             spin_id=spin_id,
             operator_id=OPERATOR,
             user_id=f"user-{number % WALLETS}",
-            wallet_id=f"bench-{number % WALLETS}",
+            wallet_id=f"{self._prefix}-{number % WALLETS}",
             game_id=self._game,
             provider_name=PROVIDER,
             provider_round_id="round",
@@ -99,11 +100,11 @@ class Player:
         phase.wrong += answer.replayed or answer.spin.spin_id != spin_id
 
 
-async def serve_phases(address: str, game: str, currency: str) -> None:
+async def serve_phases(address: str, game: str, currency: str, wallets: str) -> None:
     """Reads phases from stdin until it ends."""
     loop = asyncio.get_running_loop()
     async with grpc.aio.insecure_channel(address) as channel:
-        player = Player(channel, game, currency)
+        player = Player(channel, game, currency, wallets)
         await player.open_wallets()
         print(json.dumps("ready"), flush=True)
         while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -116,5 +117,6 @@ if __name__ == "__main__":
     parser.add_argument("address")
     parser.add_argument("--game", required=True)
     parser.add_argument("--currency", required=True)
+    parser.add_argument("--wallets", default="bench")
     arguments = parser.parse_args()
-    asyncio.run(serve_phases(arguments.address, arguments.game, arguments.currency))
+    asyncio.run(serve_phases(arguments.address, arguments.game, arguments.currency, arguments.wallets))

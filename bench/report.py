@@ -36,6 +36,10 @@ class Goal:
 
 
 GOALS = {
+    "B1": Goal(
+        "p99 of a SLOTS spin at 200 arrivals/s (other rates and quantiles: more)", "ms",
+        "the same spin on a TABLE game", 1.15, at_most=True,
+    ),
     "B2": Goal(
         "SLOTS spins/s, 64 in flight, recorded and settled", "spins/s",
         "15 statements, jackpots inside, one transaction per spin", 6,
@@ -54,6 +58,11 @@ GOALS = {
         "contributions/s into one hot pool, 256 in flight, no gRPC", "contributions/s",
         "one transaction each", 50,
     ),
+    "B19": Goal(
+        "SLOTS spins/s, 64 in flight, databases about 2.5 ms away", "spins/s",
+        "15 statements, jackpots inside, one transaction per spin, as far away", 40,
+    ),
+    "B20": Goal("database round trips of a spin, and of a contribution, alone", "", "4", 1, at_most=True),
 }  # fmt: skip
 
 

@@ -40,8 +40,8 @@ from spin_server.settings import SpinSettings
 
 _LOCK_POOLS = """
 SELECT clock_timestamp(), pool_key, pool_id, currency_code, state, config_version,
-       cycle_config_version, cycle, cycle_start_micros, cycle_start_time, current_micros, reserve_micros, overflow_micros,
-       version, update_time, last_win_minor, last_win_time
+       cycle_config_version, cycle, cycle_start_micros, cycle_start_time, current_micros, reserve_micros,
+       overflow_micros, version, update_time, last_win_minor, last_win_time
   FROM pools WHERE pool_key = ANY($1::integer[]) ORDER BY pool_key FOR NO KEY UPDATE"""
 _UPDATE_POOL = """
 UPDATE pools
