@@ -4,13 +4,14 @@ Rates: 200/s, and 50 % and 80 % of what this machine reaches with 64 spins in fl
 counts from a spin's place in the timetable (see `open_loop`). At each rate the two games take turns.
 """
 
+from asyncio.subprocess import Process
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench import stage
-from bench.children import Process, child, line_of, tell
+from bench.children import child, line_of, tell
 from bench.contest import Contender, closed_loop, middle, ratios
 from bench.figures import quantile
 from bench.report import Figure
