@@ -32,7 +32,7 @@ test: .venv/.installed ## every test that a change must pass, against real serve
 faults: .venv/.installed ## kill -9 of every part under load, N=50 times each, then an audit (SEED=… repeats a run)
 	@N=$(or $(N),50) SEED=$(SEED) $(PY) -m pytest tests/faults $(ARGS)
 
-bench: .venv/.installed ## measures what the design promises, into bench/results (ONLY=B11 SECONDS=8 REPEATS=5)
+bench: .venv/.installed ## measures what the design promises, into bench/ (ONLY=B2 SECONDS=3 REPEATS=5; QUICK=1)
 	@SECONDS=$(SECONDS) REPEATS=$(REPEATS) $(PY) -m bench $(ONLY)
 
 check: format lint types layers protos ## what stands in front of a commit: format, lint, types, layers, protos

@@ -17,6 +17,8 @@ from devstack.processes import free_port, tail
 from devstack.servers import Server
 from tests.support.stack import ROOT, SPINS_DB, Scene, Stack, demo, running_stack
 
+# What the servers log when nobody says otherwise; the baselines log warnings only.
+DEFAULT_LOGS = {"LOG_LEVEL": "info"}
 SETTLED_WITHIN_S = 60.0
 POLL_S = 0.02
 # A jackpot server that has recorded nothing for so long has nothing left to record.
@@ -84,7 +86,12 @@ async def product(
     """Afterspin and players with money; the demo's games and pools unless `scene` has others."""
     with tempfile.TemporaryDirectory(prefix="afterspin-bench-") as folder:
         async with running_stack(
-            Path(folder), servers=servers, scene=scene or demo(), proxied=proxied
+            Path(folder),
+            servers=servers,
+            scene=scene or demo(),
+            proxied=proxied,
+            spin_settings=DEFAULT_LOGS,
+            jackpot_settings=DEFAULT_LOGS,
         ) as stack:
             await seat_players(stack.spins_dsn)
             yield stack
