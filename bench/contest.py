@@ -5,7 +5,6 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any
 
 from bench.children import child, line_of, tell
@@ -17,17 +16,18 @@ WARM_UP_S = 0.7
 PAUSE_S = 0.3
 
 
-async def settled_at_once(answered: int) -> None:
-    """For a server whose answer means that everything is done."""
+async def settled_at_once(answered: int) -> float:
+    """For a server whose answer means that everything is done: at once."""
+    return 0.0
 
 
 @dataclass
 class Contender:
-    """A server under load. `settled(answered)` returns when all that was `answered` so far is done."""
+    """A server under load. `settled(answered)` waits for all that was `answered` so far: when it was done."""
 
     name: str
     generator: Process
-    settled: Callable[[int], Awaitable[None]] = settled_at_once
+    settled: Callable[[int], Awaitable[float]] = settled_at_once
     in_flight: int = IN_FLIGHT
     answered: int = 0
     rates: list[float] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Contender:
         """Warms up, then one phase that counts; what is still to be settled counts as time, too."""
         await self._phase(WARM_UP_S)
         phase = await self._phase(seconds)
-        done = perf_counter() if self.settled is not settled_at_once else phase["end"]
+        done = max(phase["end"], phase["settled"])
         self.rates.append(phase["answered"] / (done - phase["start"]))
         self.p50s_ms.append(phase["p50_ms"])
         self.p99s_ms.append(phase["p99_ms"])
@@ -54,7 +54,7 @@ class Contender:
         assert not phase["errors"], f"{self.name}: {phase['errors']}"
         assert not phase["wrong"], f"{self.name}: {phase['wrong']} answers were wrong"
         self.answered += phase["answered"]
-        await self.settled(self.answered)
+        phase["settled"] = await self.settled(self.answered)
         return phase
 
 

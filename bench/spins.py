@@ -58,5 +58,8 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
 def _figure(name: str, contenders: dict[str, Contender]) -> Figure:
     ours, theirs = contenders[AFTERSPIN], contenders[OPPONENTS[name]]
     mine, other = (ours.p50s_ms, theirs.p50s_ms) if name == "B3" else (ours.rates, theirs.rates)
-    more = {"p99": f"{middle(ours.p99s_ms, 1):g} ms against {middle(theirs.p99s_ms, 1):g} ms"}
+    more = {
+        "p50": f"{middle(ours.p50s_ms, 1):g} ms against {middle(theirs.p50s_ms, 1):g} ms",
+        "p99": f"{middle(ours.p99s_ms, 1):g} ms against {middle(theirs.p99s_ms, 1):g} ms",
+    }
     return Figure(middle(mine), middle(other), ratios(mine, other), more)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, perf_counter
 
 import asyncpg
 
@@ -38,6 +38,7 @@ POOL_CHECKS = (
     "share is not the wager times the rate",
     "skipped share has money",
 )
+_CONTRIBUTIONS = "SELECT count(*) FROM contributions"
 _MONEY_LOST = """
 SELECT p.pool_id FROM pools p
  WHERE p.current_micros + p.reserve_micros + p.overflow_micros < 0
@@ -49,24 +50,29 @@ class Watch:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
+        # Contributions that were given up.
+        self.lost = 0
 
-    async def outbox_empty(self, answered: int) -> None:
-        """Returns when every contribution is recorded, booked, and its wins are paid and acknowledged."""
+    async def outbox_empty(self, answered: int) -> float:
+        """When every contribution was recorded and booked, its wins paid and acknowledged (perf_counter)."""
         deadline = monotonic() + SETTLED_WITHIN_S
         while await self._connection.fetchval("SELECT EXISTS (SELECT FROM jackpot_outbox)"):
             assert monotonic() < deadline, f"not settled within {SETTLED_WITHIN_S:g} s"
             await asyncio.sleep(POLL_S)
+        return perf_counter()
 
-    async def contributions(self, answered: int) -> None:
-        """Returns when as many contributions are recorded as spins were answered, or no more come."""
-        seen, last_news = -1, monotonic()
-        while (count := await self._connection.fetchval("SELECT count(*) FROM contributions")) < answered:
+    async def contributions(self, answered: int) -> float:
+        """When as many contributions were recorded as spins answered; the last one, if no more come."""
+        seen, last_news = -1, perf_counter()
+        while (count := await self._connection.fetchval(_CONTRIBUTIONS)) < answered - self.lost:
             if count > seen:
-                seen, last_news = count, monotonic()
-            elif monotonic() > last_news + SILENT_S:
-                print(f"  {answered - count} contributions are lost", flush=True)
-                return
+                seen, last_news = count, perf_counter()
+            elif perf_counter() > last_news + SILENT_S:
+                self.lost = answered - count
+                print(f"  lost so far: {self.lost} contributions", flush=True)
+                return last_news
             await asyncio.sleep(POLL_S)
+        return perf_counter()
 
 
 @asynccontextmanager
