@@ -7,6 +7,7 @@ from bench import stage
 from bench.contest import Contender, closed_loop, contest, middle, ratios
 from bench.report import Figure
 from bench.settings import Effort
+from devstack.processes import tail
 from tests.support.stack import JACKPOT, SERVERS
 
 AFTERSPIN, BEFORE, AFTER, EMPTY = (
@@ -47,6 +48,8 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
             settled = (await stack.enter_async_context(stage.watch(theirs.jackpots_dsn))).contributions
             contenders[AFTER] = Contender(AFTER, loop, settled)
         await contest(list(contenders.values()), effort)
+        if AFTER in opponents and (losses := tail(server.log)):
+            print(f"what the fire-and-forget calls said:\n{losses}", flush=True)
         found = await stage.audit_product(ours, spins=contenders[AFTERSPIN].answered)
         if BEFORE in contenders:
             found += await stage.audit_before(before_dsn, spins=contenders[BEFORE].answered)
