@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -42,28 +43,29 @@ _UPDATE_WALLET = "UPDATE wallets SET balance_minor = $2, entry_count = $3 WHERE 
 
 
 class Connections:
-    """A fixed number of connections; the one that was used last is warm and goes first."""
+    """A fixed number of connections, given out in the order of asking, the warmest first."""
 
     def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
         self._connect = connect
-        self._free: asyncio.LifoQueue[asyncpg.Connection] = asyncio.LifoQueue()
+        self._free: list[asyncpg.Connection] = []
+        self._waiting: deque[asyncio.Future[asyncpg.Connection]] = deque()
 
     async def open(self) -> None:
         """Opens all of them."""
         for _ in range(CONNECTIONS):
             connection = await self._connect()
             await connection.execute(_PLAN_BY_KEY)
-            self._free.put_nowait(connection)
+            self._free.append(connection)
 
     async def close(self) -> None:
         """Closes those that are free."""
-        while not self._free.empty():
-            await self._free.get_nowait().close()
+        while self._free:
+            await self._free.pop().close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[asyncpg.Connection]:
         """A transaction on a free connection."""
-        connection = await self._free.get()
+        connection = await self._take()
         try:
             await connection.execute("BEGIN")
             try:
@@ -73,7 +75,22 @@ class Connections:
                 raise
             await connection.execute("COMMIT")
         finally:
-            self._free.put_nowait(connection)
+            self._give_back(connection)
+
+    async def _take(self) -> asyncpg.Connection:
+        if self._free:
+            return self._free.pop()
+        turn: asyncio.Future[asyncpg.Connection] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        return await turn
+
+    def _give_back(self, connection: asyncpg.Connection) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(connection)
+                return
+        self._free.append(connection)
 
 
 def parse(request: pb.SettleSpinRequest) -> Settle:
