@@ -1,40 +1,34 @@
 """B11: what a spin's p99 does while the jackpot server or the cache is broken, against healthy just before.
 
 Each repetition of each fault is a pair: a healthy phase, then the fault at the first moment of an equally
-long one, with the same constant rate of spins. Reported is the median of the pairs' ratios, with its spread.
+long one, with the same constant rate of spins. The figure is that of the fault with the worst ratio.
 A pair during which other programs kept the machine busy is repeated, not counted.
-
-REPEATS=5 SECONDS=8 RATE=200 FAULTS=dead,hung python -m bench B11
 """
 
 import asyncio
-import json
-import os
 import signal
-import tempfile
 from asyncio.subprocess import Process
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from bench import stage
 from bench.bystanders import Bystanders, until_alone
 from bench.children import child, line_of, tell
-from bench.figures import machine, median, quantile
-from devstack import auditor
+from bench.contest import middle, ratios
+from bench.figures import quantile
+from bench.report import Figure
+from bench.requests import CURRENCY, SLOTS_GAME
+from bench.settings import Effort
 from tests.support.crash import quiet
-from tests.support.stack import JACKPOT, VALKEY, Stack, demo, running_stack
+from tests.support.stack import JACKPOT, SERVERS, VALKEY, Stack
 
-RESULTS = Path(__file__).parent / "results"
-REPEATS = int(os.environ.get("REPEATS") or 5)
-PHASE_S = float(os.environ.get("SECONDS") or 8)
-RATE = float(os.environ.get("RATE") or 200)
-# What the design promises.
-REACH = 1.1
+RATE = 200
+# A p99 of fewer spins than these phases have is that of a handful.
+SHORTEST_PHASE_S = 6.0
 # More CPUs than this kept busy by others, and a pair is measured again; so many times in all.
 MOST_BYSTANDERS = 0.25
 ATTEMPTS_PER_PAIR = 4
-GAME, CURRENCY = "demo-slots", "COIN"
 SLOW_S = 5.0
 
 
@@ -49,25 +43,23 @@ class Fault:
 
 @dataclass
 class Pairs:
-    """Every healthy and faulty phase of one fault, in order; p99 in seconds."""
+    """Every healthy and faulty phase of one fault, in order: p99 in milliseconds."""
 
+    wanted: int
     healthy: list[float] = field(default_factory=list)
     faulty: list[float] = field(default_factory=list)
-    all_healthy: list[float] = field(default_factory=list)
-    all_faulty: list[float] = field(default_factory=list)
-    errors: int = 0
     disturbed: int = 0
 
     @property
     def is_wanted(self) -> bool:
         """Whether another pair is to be measured."""
-        return (
-            len(self.healthy) < REPEATS and len(self.healthy) + self.disturbed < ATTEMPTS_PER_PAIR * REPEATS
-        )
+        attempts = len(self.healthy) + self.disturbed
+        return len(self.healthy) < self.wanted and attempts < ATTEMPTS_PER_PAIR * self.wanted
 
     @property
-    def ratios(self) -> list[float]:
-        return [faulty / healthy for healthy, faulty in zip(self.healthy, self.faulty, strict=True)]
+    def ratio(self) -> float:
+        """The middle of the pairs' ratios."""
+        return middle(ratios(self.faulty, self.healthy))
 
 
 def faults(stack: Stack, refusing_port: int) -> list[Fault]:
@@ -105,131 +97,79 @@ def faults(stack: Stack, refusing_port: int) -> list[Fault]:
     ]
 
 
-async def play(generator: Process) -> dict[str, Any]:
-    """One phase of the load."""
-    tell(generator, {"rate": RATE, "seconds": PHASE_S})
-    phase: dict[str, Any] = await line_of(generator)
-    assert not phase["wrong"], f"{phase['wrong']} answers were wrong"
-    return phase
+async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure], list[str]]:
+    """The figure, every fault's beside it, and what the audit found."""
+    seconds = effort.seconds if effort.quick else max(effort.seconds, SHORTEST_PHASE_S)
+    spins = 0
+    async with (
+        stage.product(servers=SERVERS, proxied={JACKPOT}) as stack,
+        child("bench.refusing_server") as refusing,
+        child(
+            "bench.open_loop", stack.spin_address, "--game", SLOTS_GAME, "--currency", CURRENCY
+        ) as generator,
+    ):
+        every = faults(stack, await line_of(refusing))
+        assert await line_of(generator) == "ready"
+        spins += len((await _play(generator, seconds))["latencies"])
+        measured = {fault.name: Pairs(effort.repeats) for fault in every}
+        while wanted := [fault for fault in every if measured[fault.name].is_wanted]:
+            for fault in wanted:
+                spins += await _measure_pair(stack, generator, fault, measured[fault.name], seconds)
+        found = await stage.audit_product(stack, spins=spins)
+    return _figures(measured, seconds), found
 
 
-async def measure_pair(stack: Stack, generator: Process, fault: Fault, pairs: Pairs) -> None:
-    """Healthy, then broken; mended and caught up when it returns."""
+async def _measure_pair(stack: Stack, generator: Process, fault: Fault, pairs: Pairs, seconds: float) -> int:
+    """Healthy, then broken; mended and caught up when it returns. How many spins were played."""
     await until_alone(MOST_BYSTANDERS)
     bystanders = Bystanders()
-    healthy = await play(generator)
-    playing = asyncio.create_task(play(generator))
+    healthy = await _play(generator, seconds)
+    playing = asyncio.create_task(_play(generator, seconds))
     await fault.begin()
     faulty = await playing
     others = bystanders.cpus()
     await fault.end()
     await quiet(stack, stack.spins_dsn)
-    pairs.errors += sum(faulty["errors"].values()) + sum(healthy["errors"].values())
     if others > MOST_BYSTANDERS:
         pairs.disturbed += 1
         print(f"{fault.name:<30} disturbed: others kept {others:.2f} CPUs busy", flush=True)
-        return
-    pairs.healthy.append(quantile(healthy["latencies"], 0.99))
-    pairs.faulty.append(quantile(faulty["latencies"], 0.99))
-    pairs.all_healthy += healthy["latencies"]
-    pairs.all_faulty += faulty["latencies"]
-    lag = max(quantile(phase["lags"], 0.99) for phase in (healthy, faulty))
-    print(
-        f"{fault.name:<30} healthy p99 {pairs.healthy[-1] * 1e3:6.2f} ms, "
-        f"then {pairs.faulty[-1] * 1e3:6.2f} ms "
-        f"(generator's own lag p99 {lag * 1e3:.2f} ms, CPUs of others {others:.2f})",
-        flush=True,
-    )
-
-
-async def run() -> bool:
-    """The whole benchmark; whether the auditor found nothing at the end."""
-    measured: dict[str, Pairs] = {}
-    with tempfile.TemporaryDirectory(prefix="afterspin-bench-") as folder:
-        async with (
-            running_stack(Path(folder), scene=demo(), proxied={JACKPOT}) as stack,
-            child("bench.refusing_server") as refusing,
-            child("bench.open_loop", stack.spin_address, "--game", GAME, "--currency", CURRENCY) as generator,
-        ):
-            every = faults(stack, await line_of(refusing))
-            named = os.environ.get("FAULTS", "").split(",")
-            chosen = [fault for fault in every if any(name in fault.name for name in named)]
-            assert await line_of(generator) == "ready"
-            await play(generator)  # warm: statements prepared, caches filled
-            measured = {fault.name: Pairs() for fault in chosen}
-            while wanted := [fault for fault in chosen if measured[fault.name].is_wanted]:
-                for fault in wanted:
-                    await measure_pair(stack, generator, fault, measured[fault.name])
-            found = await auditor.findings(stack.spins_dsn, stack.jackpots_dsn)
-            counts = await auditor.counts(stack.spins_dsn, stack.jackpots_dsn)
-    report(measured, counts, found)
-    return not found and not any(pairs.errors for pairs in measured.values())
-
-
-def report(measured: dict[str, Pairs], counts: dict[str, int], found: list[str]) -> None:
-    """Writes results/outage.json and results/outage.md, and shows the table."""
-    rows = [row(name, pairs) for name, pairs in measured.items() if pairs.healthy]
-    document = {
-        "benchmark": "B11",
-        "rate_per_s": RATE,
-        "phase_s": PHASE_S,
-        "repeats": REPEATS,
-        "reach": REACH,
-        "machine": machine(),
-        "audited": counts,
-        "findings": found[:20],
-        "faults": rows,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "outage.json").write_text(json.dumps(document, indent=2) + "\n")
-    table = markdown(document, rows)
-    (RESULTS / "outage.md").write_text(table)
-    print(table)
-
-
-def row(name: str, pairs: Pairs) -> dict[str, Any]:
-    """One fault's figures; milliseconds."""
-    return {
-        "fault": name,
-        "healthy_p99_ms": [round(value * 1e3, 3) for value in pairs.healthy],
-        "faulty_p99_ms": [round(value * 1e3, 3) for value in pairs.faulty],
-        "ratio": round(median(pairs.ratios), 3),
-        "ratio_range": [round(min(pairs.ratios), 3), round(max(pairs.ratios), 3)],
-        "all_healthy_ms": {q: round(quantile(pairs.all_healthy, float(q)) * 1e3, 3) for q in ("0.5", "0.99")},
-        "all_faulty_ms": {q: round(quantile(pairs.all_faulty, float(q)) * 1e3, 3) for q in ("0.5", "0.99")},
-        "errors": pairs.errors,
-        "pairs": len(pairs.healthy),
-        "disturbed_pairs": pairs.disturbed,
-    }
-
-
-def markdown(document: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """The table for the report."""
-    where = document["machine"]
-    disturbed = sum(fault["disturbed_pairs"] for fault in rows)
-    lines = [
-        "# B11: spins while something else is broken",
-        "",
-        f"{document['rate_per_s']:g} spins/s at a constant rate, {document['repeats']} pairs of "
-        f"{document['phase_s']:g} s each, on {where['cpus']} CPUs ({where['architecture']}, Python "
-        f"{where['python']}) with load generator, servers and databases together. "
-        f"To reach: a ratio of at most {REACH}. {disturbed} pairs were measured again, because "
-        f"other programs kept more than {MOST_BYSTANDERS:g} CPUs busy meanwhile.",
-        "",
-        "| broken | healthy p99 | broken p99 | ratio (median of the pairs) | smallest – largest | errors |",
-        "|---|---|---|---|---|---|",
-    ]
-    for fault in rows:
-        low, high = fault["ratio_range"]
-        lines.append(
-            f"| {fault['fault']} | {median(fault['healthy_p99_ms']):.2f} ms | "
-            f"{median(fault['faulty_p99_ms']):.2f} ms | **{fault['ratio']:.2f}** | {low:.2f} – {high:.2f} | "
-            f"{fault['errors']} |"
+    else:
+        pairs.healthy.append(quantile(healthy["latencies"], 0.99) * 1e3)
+        pairs.faulty.append(quantile(faulty["latencies"], 0.99) * 1e3)
+        lag = max(quantile(phase["lags"], 0.99) for phase in (healthy, faulty)) * 1e3
+        print(
+            f"{fault.name:<30} healthy p99 {pairs.healthy[-1]:6.2f} ms, then {pairs.faulty[-1]:6.2f} ms "
+            f"(generator's own lag p99 {lag:.2f} ms)",
+            flush=True,
         )
-    audited = document["audited"]
-    lines += [
-        "",
-        f"Audited afterwards: {audited['spins']} spins, {audited['contributions']} contributions, "
-        f"{audited['wins']} wins, {audited['credits']} credits; {len(document['findings'])} findings.",
-    ]
-    return "\n".join(lines) + "\n"
+    return len(healthy["latencies"]) + len(faulty["latencies"])
+
+
+async def _play(generator: Process, seconds: float) -> dict[str, Any]:
+    """One phase of the load, every spin answered."""
+    tell(generator, {"rate": RATE, "seconds": seconds})
+    phase: dict[str, Any] = await line_of(generator)
+    assert not phase["errors"], phase["errors"]
+    assert not phase["wrong"], f"{phase['wrong']} answers were wrong"
+    return phase
+
+
+def _figures(measured: dict[str, Pairs], seconds: float) -> dict[str, Figure]:
+    """The worst fault's, unless none of its pairs was undisturbed."""
+    done = {name: pairs for name, pairs in measured.items() if pairs.healthy}
+    if len(done) < len(measured):
+        print(f"not measured, others were busy: {', '.join(measured.keys() - done.keys())}")
+        return {}
+    more: dict[str, Any] = {"phases": f"{seconds:g} s", "load": f"{RATE} arrivals/s"}
+    for name, pairs in done.items():
+        each = ratios(pairs.faulty, pairs.healthy)
+        more[name] = (
+            f"{middle(pairs.faulty):g} against {middle(pairs.healthy):g} ms, "
+            f"ratio {pairs.ratio:g} ({min(each):.2f} – {max(each):.2f})"
+        )
+    more["pairs measured again, because others were busy"] = sum(pairs.disturbed for pairs in done.values())
+    worst = max(done, key=lambda name: done[name].ratio)
+    more = {"worst": worst, **more}
+    pairs = done[worst]
+    figure = Figure(middle(pairs.faulty), middle(pairs.healthy), ratios(pairs.faulty, pairs.healthy), more)
+    return {"B11": figure}

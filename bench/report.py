@@ -58,6 +58,10 @@ GOALS = {
         "contributions/s into one hot pool, 256 in flight, no gRPC", "contributions/s",
         "one transaction each", 50,
     ),
+    "B11": Goal(
+        "p99 of a SLOTS spin at 200 arrivals/s, jackpot server or cache broken: the worst case", "ms",
+        "healthy, just before", 1.1, at_most=True,
+    ),
     "B19": Goal(
         "SLOTS spins/s, 64 in flight, databases about 2.5 ms away", "spins/s",
         "15 statements, jackpots inside, one transaction per spin, as far away", 40,
