@@ -11,8 +11,8 @@ from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import pytest
 
-from tests.support import node_casino
 from devstack.auditor import jackpot_findings, report, share_findings
+from tests.support import node_casino
 from tests.support.fault_proxy import FaultProxy
 from tests.support.node_casino import CREDIT_FAILED, EXAMPLES, GUIDE, HELD, PAID, WALLET, Casino, kill
 from tests.support.stack import JACKPOT, OUTBOX, Stack, running_stack
