@@ -1,4 +1,4 @@
-"""python -m jackpot_server serve | migrate | apply FILE"""
+"""python -m jackpot_server serve | migrate | apply FILE | probe | monitor"""
 
 import asyncio
 import getpass
@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from jackpot_server import config
 from jackpot_server.app import JackpotServer
 from jackpot_server.apply import Applied, apply
+from jackpot_server.monitor import Sources, live, once
+from jackpot_server.probe import ProbePlan
+from jackpot_server.probe import probe as run_probe
 from jackpot_server.settings import ApplySettings, JackpotSettings, MigrateSettings
 from service_kit import database, migrate
 from service_kit.errors import StartRefused
@@ -67,6 +71,46 @@ def _who_runs_this() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # OSError from Python 3.13 on
         return f"uid {os.getuid()}"
+
+
+@cli.command("probe")
+def probe_command(
+    address: Annotated[str, typer.Option(help="of the jackpot server")] = "127.0.0.1:50052",
+    operator: Annotated[str, typer.Option(help="whose contributions; they are real")] = "demo",
+    currency: Annotated[str, typer.Option(help="of the wagers")] = "COIN",
+    game: Annotated[str, typer.Option(help="whose contributions")] = "demo-slots",
+    wager_minor: Annotated[int, typer.Option(min=1, help="of a contribution, in minor units")] = 1,
+    count: Annotated[int, typer.Option(min=2, help="contributions of each category, measured")] = 100,
+    target_ms: Annotated[float, typer.Option(help="the p99 that a contribution has to meet")] = 300.0,
+    as_json: Annotated[bool, typer.Option("--json", help="for a program")] = False,
+) -> None:
+    """Test a running jackpot server; the exit status is 0 only if all of it holds."""
+    account = asyncio.run(
+        run_probe(ProbePlan(address, operator, currency, game, wager_minor, count, target_ms))
+    )
+    if as_json:
+        typer.echo(account.to_json())
+    else:
+        account.show(Console())
+    raise typer.Exit(0 if account.has_passed else 1)
+
+
+@cli.command("monitor")
+def monitor_command(
+    address: Annotated[str, typer.Option(help="of the jackpot server")] = "127.0.0.1:50052",
+    metrics: Annotated[str, typer.Option(help="its metrics")] = "http://127.0.0.1:9465/metrics",
+    spin_metrics: Annotated[
+        str, typer.Option(help="the metrics of a spin server or sidecar; '' for none")
+    ] = "http://127.0.0.1:9464/metrics",
+    show_once: Annotated[bool, typer.Option("--once", help="one picture of two seconds")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one picture, for a program")] = False,
+) -> None:
+    """Watch pools, both paths' times, outbox and cache, live, until Ctrl-C."""
+    sources = Sources(address, metrics, spin_metrics)
+    if as_json or show_once:
+        asyncio.run(once(sources, Console(), as_json=as_json))
+    else:
+        asyncio.run(live(sources, Console()))
 
 
 async def _apply(settings: ApplySettings, file: Path, actor: str, reason: str) -> Applied:
