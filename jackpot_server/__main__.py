@@ -1,15 +1,16 @@
-"""python -m jackpot_server serve | migrate | apply FILE | probe | monitor"""
+"""python -m jackpot_server serve | migrate | apply FILE | verify-draw FILE | probe | monitor"""
 
 import asyncio
 import getpass
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from jackpot_server import config
+from jackpot_server import config, verify_draw
 from jackpot_server.app import JackpotServer
 from jackpot_server.apply import Applied, apply
 from jackpot_server.monitor import Sources, live, once
@@ -63,6 +64,17 @@ def apply_command(
     for verb in ("created", "changed", "unchanged", "left_alone"):
         if pool_ids := getattr(applied, verb):
             typer.echo(f"{verb.replace('_', ' ')}: {', '.join(pool_ids)}")
+
+
+@cli.command("verify-draw")
+def verify_draw_command(
+    file: Annotated[str, typer.Argument(help="what GetDraw answered, as JSON; - for standard input")],
+    commitment: Annotated[
+        str, typer.Option(help="the seed's commitment as GetPool showed it before the draw, hex or base64")
+    ] = "",
+) -> None:
+    """Repeat a published draw and say whether it is what it had to be; status 1 if it is not proved."""
+    raise typer.Exit(verify_draw.check(file, commitment, sys.stdout))
 
 
 def _who_runs_this() -> str:
