@@ -6,8 +6,9 @@ servers, as differences between two looks. A source that does not answer is show
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
@@ -26,6 +27,7 @@ LOOK_EVERY_S = 1.0
 ONCE_S = 2.0
 CALL_TIMEOUT_S = 1.0
 SHOWN_WINS = 4
+REMEMBERED = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Picture:
     # Plain values; None where their source did not answer.
     gauges: Mapping[str, float | None] = field(default_factory=dict)
     batch_size: Mapping[str, float | None] = field(default_factory=dict)
+    # The rates of the last looks, the newest last.
+    history: Sequence[Mapping[str, float]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same for a program."""
@@ -96,9 +100,9 @@ class Picture:
 PATHS: Mapping[str, tuple[str, Mapping[str, str], str]] = {
     "spin SLOTS": ("spin_server_spin_seconds", {"game_category": "SLOTS"}, "spin"),
     "spin TABLE": ("spin_server_spin_seconds", {"game_category": "TABLE"}, "spin"),
-    "jackpot wait (sync)": ("spin_server_jackpot_wait_seconds", {}, "spin"),
+    "jackpot in answer": ("spin_server_jackpot_wait_seconds", {}, "spin"),
     "jackpot batch": ("jackpot_batch_seconds", {}, "jackpot"),
-    "lag commit → booked": ("jackpot_outbox_lag_seconds", {}, "spin"),
+    "jackpot lag": ("jackpot_outbox_lag_seconds", {}, "spin"),
 }
 RATES: Mapping[str, tuple[str, Mapping[str, str], str]] = {
     "contributions": ("jackpot_contributions_total", {"outcome": "recorded"}, "jackpot"),
@@ -115,8 +119,8 @@ GAUGES: Mapping[str, tuple[str, str]] = {
 }
 BATCHES: Mapping[str, tuple[str, str]] = {
     "spins": ("spin_server_batch_commands", "spin"),
-    "calls": ("jackpot_outbox_call_rows", "spin"),
-    "contributions": ("jackpot_batch_commands", "jackpot"),
+    "sent": ("jackpot_outbox_call_rows", "spin"),
+    "taken": ("jackpot_batch_commands", "jackpot"),
 }
 
 
@@ -128,6 +132,7 @@ class Watch:
         self._channel = grpc.aio.insecure_channel(sources.address)
         self._stub = jackpot_pb2_grpc.JackpotServiceStub(self._channel)
         self._before: Look | None = None
+        self._history: deque[Mapping[str, float]] = deque(maxlen=REMEMBERED)
 
     async def close(self) -> None:
         """Ends the channel."""
@@ -141,7 +146,9 @@ class Watch:
         )  # fmt: skip
         look = Look(monotonic(), pools, wins, info, jackpot, spin)
         before, self._before = self._before or look, look
-        return _compare(before, look)
+        picture = _compare(before, look)
+        self._history.append(picture.per_second)
+        return replace(picture, history=tuple(self._history))
 
     async def _pools(self) -> Sequence[pb.Pool] | None:
         try:

@@ -1,5 +1,7 @@
 """The monitor's picture: made for a terminal of 80 columns and 24 lines, and wider where there is room."""
 
+from collections.abc import Sequence
+from math import ceil
 from typing import TYPE_CHECKING
 
 from rich.console import ConsoleDimensions, Group, RenderableType
@@ -19,17 +21,20 @@ if TYPE_CHECKING:
 # The rest of the 24 lines is for what is always there.
 MOST_POOLS = 6
 BAR_WIDTH = 14
+WIDEST = 110
+_BARS = " ▁▂▃▄▅▆▇█"
+_COLOURS = {"spins": "cyan", "contributions": "green", "wins": "yellow"}
 _ACTIVE = pb.Pool.STATE_ACTIVE
 
 
 def render(picture: "Picture", size: ConsoleDimensions) -> RenderableType:
     """The whole picture, no wider than `size`."""
+    width = min(size.width, WIDEST)
     below = Table.grid(expand=True, padding=(0, 0))
-    below.add_column(ratio=3)
-    below.add_column(ratio=2)
+    below.add_column(ratio=9)
+    below.add_column(ratio=7)
     below.add_row(_paths(picture), _health(picture))
-    width = min(size.width, 110)
-    body = Group(_header(picture), _pools(picture), below, _events(picture))
+    body = Group(_header(picture), _last_minute(picture, width), _pools(picture), below, _events(picture))
     frame = Table.grid()
     frame.add_column(width=width)
     frame.add_row(body)
@@ -39,12 +44,30 @@ def render(picture: "Picture", size: ConsoleDimensions) -> RenderableType:
 def _header(picture: "Picture") -> Text:
     rates = picture.per_second
     return Text.assemble(
-        ("AFTERSPIN ", "bold"),
-        (f" {rates['spins']:,.0f} spins/s ", "cyan"),
-        (f" {rates['contributions']:,.0f} contributions/s ", "green"),
-        (f" {rates['wins']:.1f} wins/s", "yellow"),
+        (" AFTERSPIN ", "bold reverse"),
+        (f"  {rates['spins']:,.0f} spins/s", _COLOURS["spins"]),
+        (f"  {rates['contributions']:,.0f} contributions/s", _COLOURS["contributions"]),
+        (f"  {rates['wins']:.1f} wins/s", _COLOURS["wins"]),
         (f"  {rates['replays']:,.0f} replays/s" if rates["replays"] else "", "dim"),
     )
+
+
+def _last_minute(picture: "Picture", width: int) -> Text:
+    """A bar per look for each rate, the highest one full; the newest is the rightmost."""
+    line = Text(no_wrap=True)
+    each = width // len(_COLOURS) - 1
+    for name, colour in _COLOURS.items():
+        values = [rates[name] for rates in picture.history][-each:]
+        line.append(" " + sparkline(values).rjust(each), colour)
+    return line
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A character per value, as high as its part of the largest one; nothing for nothing."""
+    largest = max(values, default=0.0)
+    if not largest:
+        return " " * len(values)
+    return "".join(_BARS[ceil(value / largest * (len(_BARS) - 1))] for value in values)
 
 
 def _pools(picture: "Picture") -> RenderableType:
@@ -97,14 +120,16 @@ def _bar(pool: pb.Pool) -> RenderableType:
 def _paths(picture: "Picture") -> Panel:
     table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
     table.add_column("path", no_wrap=True)
-    for column in ("per s", "p50", "p99"):
+    for column in ("per s", "p50 ms", "p99 ms"):
         table.add_column(column, justify="right", no_wrap=True)
     for path, times in picture.times.items():
-        if path == "jackpot wait (sync)" and not times.per_second:
+        if path == "jackpot in answer" and not times.per_second:
             continue
         table.add_row(path, f"{times.per_second:,.0f}", _ms(times, "p50_ms"), _ms(times, "p99_ms"))
     sizes = ", ".join(f"{size:.1f} {name}" for name, size in picture.batch_size.items() if size is not None)
-    return Panel(Group(table, Text(f" batches of {sizes or 'nothing'}", style="dim")), title="times")
+    return Panel(
+        Group(table, Text(f" a batch: {sizes or 'none'}", style="dim")), title="times", padding=(0, 0)
+    )
 
 
 def _health(picture: "Picture") -> Panel:
@@ -150,4 +175,4 @@ def _events(picture: "Picture") -> Panel:
 
 def _ms(times: "Times", name: str) -> str:
     value = getattr(times, name)
-    return "–" if value is None else f"{value:,.1f} ms"
+    return "–" if value is None else f"{value:,.1f}"

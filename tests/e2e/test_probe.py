@@ -1,20 +1,17 @@
 """The quick tests pass on a running system, and say in a sentence what to look at when it is broken."""
 
-import asyncio
 import json
-import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.command_line import run
 from tests.support.stack import (
     CURRENCY,
     JACKPOT,
     OPERATOR,
-    ROOT,
     SLOTS_GAME,
     SPIN,
     TABLE_GAME,
@@ -24,22 +21,6 @@ from tests.support.stack import (
 )
 
 COUNT = 20
-
-
-async def run(*arguments: str) -> tuple[int, str]:
-    """`python -m …`: its exit status and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        *arguments,
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, said.decode()
 
 
 async def probe_spins(stack: Stack, *more: str) -> tuple[int, str]:
