@@ -1,6 +1,5 @@
 """The outbox beside a wallet in any language; needs that wallet's database and a jackpot server's address."""
 
-import asyncio
 from collections.abc import Collection, Hashable, Sequence
 from functools import partial
 from importlib.resources import files
@@ -13,8 +12,8 @@ from jackpot_outbox.service import Outbox
 from jackpot_outbox.settings import SidecarSettings
 from jackpot_outbox.telemetry import observe_lag
 from service_kit.batch_writer import BatchWriter
-from service_kit.database import DATABASE_ERRORS, assert_durable
 from service_kit.errors import StartRefused
+from service_kit.first_contact import wait_until_servable
 from service_kit.group_commit import GroupCommit
 from service_kit.process import stop_signals, unless
 from service_kit.telemetry import get_log
@@ -24,7 +23,6 @@ _log = get_log("sidecar")
 # Bookings in one transaction, and waiting for one.
 _MAX_BATCH = 500
 _MAX_WAITING = 10_000
-_DATABASE_PAUSE_S = 0.5
 
 _HAS_SCHEMA = "SELECT to_regclass('jackpot_outbox') IS NOT NULL"
 _LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(hashtext('jackpot_outbox schema'))"
@@ -81,7 +79,7 @@ async def serve(settings: SidecarSettings) -> None:
     StartRefused if the database has no outbox or may forget what it confirmed.
     """
     with stop_signals() as (stopping, _):
-        if not await unless(stopping, _check_database(settings)):
+        if not await unless(stopping, wait_until_servable(settings, "jackpot_outbox", _assert_outbox)):
             return
         bookkeeper = Bookkeeper(settings)
         outbox = Outbox(settings, connect=partial(settings.connect, "jackpot_outbox"), book=bookkeeper.book)
@@ -111,20 +109,6 @@ async def migrate(settings: SidecarSettings) -> bool:
         await connection.close()
 
 
-async def _check_database(settings: SidecarSettings) -> None:
-    """Waits until the database answers."""
-    while True:
-        try:
-            connection = await settings.connect("jackpot_outbox start")
-            break
-        except DATABASE_ERRORS as error:
-            _log.warning("database_not_reached", error=repr(error))
-            await asyncio.sleep(_DATABASE_PAUSE_S)
-    try:
-        unsafe = await assert_durable(connection, allow_unsafe=settings.database_allow_unsafe)
-        if unsafe:
-            _log.warning("database_may_forget", settings=unsafe)
-        if not await connection.fetchval(_HAS_SCHEMA):
-            raise StartRefused("The database has no outbox: run `python -m jackpot_outbox migrate` first.")
-    finally:
-        await connection.close()
+async def _assert_outbox(connection: asyncpg.Connection) -> None:
+    if not await connection.fetchval(_HAS_SCHEMA):
+        raise StartRefused("The database has no outbox: run `python -m jackpot_outbox migrate` first.")

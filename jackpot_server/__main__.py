@@ -22,7 +22,12 @@ from service_kit.errors import StartRefused
 from service_kit.process import run
 from service_kit.settings import load
 
-cli = typer.Typer(help="The jackpot server: contributions in, wins out.", no_args_is_help=True)
+cli = typer.Typer(
+    help="The jackpot server: contributions in, wins out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 
 @cli.command()

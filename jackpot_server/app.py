@@ -1,10 +1,7 @@
 """The composition root: the only file that knows every part of the jackpot server."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
-
-import asyncpg
 
 from jackpot_server.board import PoolBoard
 from jackpot_server.cache import SnapshotCache
@@ -22,14 +19,9 @@ from jackpot_server.watch import PoolWatch
 from jackpot_server.win_feed import WinFeed
 from jackpot_server.wire import answers
 from protos.jackpot.v1 import jackpot_pb2_grpc
-from service_kit.database import assert_durable, failure_of
+from service_kit.first_contact import wait_until_servable
 from service_kit.migrate import assert_migrated
 from service_kit.server import GrpcServer
-from service_kit.telemetry import get_log
-
-_log = get_log("jackpot_server")
-
-DATABASE_PAUSE_S = 0.5
 
 
 class JackpotServer:
@@ -78,14 +70,8 @@ class JackpotServer:
 
     async def start(self) -> None:
         """Waits for the database, looks whether it may be served, starts the parts that write."""
-        connection = await self._first_connection()
-        try:
-            unsafe = await assert_durable(connection, allow_unsafe=self._settings.database_allow_unsafe)
-            await assert_migrated(connection, "jackpot_server")
-        finally:
-            await connection.close()
-        if unsafe:
-            _log.warning("database_may_forget", off=unsafe)
+        has_schema = partial(assert_migrated, package="jackpot_server")
+        await wait_until_servable(self._settings, "jackpot_server", has_schema)
         await self._connections.open()
         await self._committer.start()
         if self._snapshots is not None:
@@ -104,16 +90,6 @@ class JackpotServer:
         if self._cache is not None:
             await self._cache.close()
         await self._connections.close()
-
-    async def _first_connection(self) -> asyncpg.Connection:
-        while True:
-            try:
-                return await self._settings.connect("jackpot_server start")
-            except Exception as error:
-                if failure_of(error) is None:
-                    raise
-                _log.warning("database_not_reached", error=type(error).__name__)
-            await asyncio.sleep(DATABASE_PAUSE_S)
 
     def _show(self, views: Sequence[PoolView]) -> None:
         if self._snapshots is not None:

@@ -1,13 +1,12 @@
 """Settings of the jackpot server: JACKPOT_* variables, units in the names."""
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jackpot_server.keys import RootKey, parse_root_key, read_root_key
-from service_kit.settings import Address, Port, PostgresDsn, ProcessSettings, ServerSettings
+from service_kit.settings import Address, OwnerSettings, Port, ServerSettings
 
 
 class RootKeySettings(BaseSettings):
@@ -48,37 +47,13 @@ class RootKeySettings(BaseSettings):
         return read_root_key(self.root_key_id, self.root_key_file)
 
 
-class OwnerSettings(BaseSettings):
-    """How to reach the database as the one who may change its schema and its pools."""
-
-    migrate_dsn: PostgresDsn | None = Field(
-        default=None, description="the owner's DSN; JACKPOT_DATABASE_DSN if not set"
-    )
-    database_dsn: PostgresDsn | None = Field(
-        default=None, description="postgresql://user:password@host:port/database"
-    )
-
-    @model_validator(mode="after")
-    def _has_a_dsn(self) -> Self:
-        if self.migrate_dsn is None and self.database_dsn is None:
-            raise ValueError("set JACKPOT_MIGRATE_DSN or JACKPOT_DATABASE_DSN")
-        return self
-
-    @property
-    def owner_dsn(self) -> str:
-        """The DSN, password and all."""
-        dsn = self.migrate_dsn or self.database_dsn
-        assert dsn is not None
-        return dsn.get_secret_value()
-
-
-class MigrateSettings(OwnerSettings, ProcessSettings):
+class MigrateSettings(OwnerSettings):
     """What `migrate` needs."""
 
     model_config = SettingsConfigDict(env_prefix="JACKPOT_")
 
 
-class ApplySettings(RootKeySettings, OwnerSettings, ProcessSettings):
+class ApplySettings(RootKeySettings, OwnerSettings):
     """What `apply` needs: it commits the seeds of new pools."""
 
     model_config = SettingsConfigDict(env_prefix="JACKPOT_")

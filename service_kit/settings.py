@@ -15,10 +15,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, TypeVar, overload
+from typing import Annotated, Any, ClassVar, Self, TypeVar, overload
 
 import asyncpg
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service_kit import database
@@ -117,6 +117,31 @@ class DatabaseSettings(BaseSettings):
             statement_timeout_ms=self.database_statement_timeout_ms,
             statement_cache_size=self.database_statement_cache_size,
         )
+
+
+class OwnerSettings(ProcessSettings):
+    """How to reach the database as the one who may change its schema."""
+
+    migrate_dsn: PostgresDsn | None = Field(
+        default=None, description="the owner's DSN; the variable of the server's own if not set"
+    )
+    database_dsn: PostgresDsn | None = Field(
+        default=None, description="postgresql://user:password@host:port/database"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_dsn(self) -> Self:
+        if self.migrate_dsn is None and self.database_dsn is None:
+            prefix = self.model_config["env_prefix"]
+            raise ValueError(f"set {prefix}MIGRATE_DSN or {prefix}DATABASE_DSN")
+        return self
+
+    @property
+    def owner_dsn(self) -> str:
+        """The DSN, password and all."""
+        dsn = self.migrate_dsn or self.database_dsn
+        assert dsn is not None
+        return dsn.get_secret_value()
 
 
 class ServerSettings(ProcessSettings, DatabaseSettings):

@@ -15,7 +15,12 @@ from spin_server.probe import ProbePlan
 from spin_server.probe import probe as run_probe
 from spin_server.settings import MigrateSettings, SpinSettings
 
-cli = typer.Typer(help="The spin server: settles spins and keeps players' wallets.", no_args_is_help=True)
+cli = typer.Typer(
+    help="The spin server: settles spins and keeps players' wallets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 
 @cli.command()

@@ -1,20 +1,16 @@
 """The composition root: the only file that knows every part of the spin server."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-
-import asyncpg
 
 from jackpot_outbox.rows import Row
 from jackpot_outbox.service import Outbox
 from jackpot_outbox.settings import OutboxSettings
 from protos.spin.v1 import spin_pb2_grpc
-from service_kit.database import assert_durable, failure_of
+from service_kit.first_contact import wait_until_servable
 from service_kit.migrate import assert_migrated
 from service_kit.server import GrpcServer
-from service_kit.telemetry import get_log
 from spin_server.committer import Committer
 from spin_server.domain.settle import Rules
 from spin_server.games import load_games
@@ -23,10 +19,6 @@ from spin_server.reads import Reads
 from spin_server.service import GameService, ProcessInfo, SpinService, WalletService
 from spin_server.settings import SpinSettings
 from spin_server.waiting import JackpotWaiters
-
-log = get_log("spin_server")
-
-DATABASE_PAUSE_S = 0.5
 
 
 class SpinServer:
@@ -77,14 +69,8 @@ class SpinServer:
 
     async def start(self) -> None:
         """Waits for the database, looks whether it may be served, starts the parts that write and send."""
-        connection = await self._first_connection()
-        try:
-            unsafe = await assert_durable(connection, allow_unsafe=self._settings.database_allow_unsafe)
-            await assert_migrated(connection, "spin_server")
-        finally:
-            await connection.close()
-        if unsafe:
-            log.warning("database_may_forget", off=unsafe)
+        has_schema = partial(assert_migrated, package="spin_server")
+        await wait_until_servable(self._settings, "spin_server", has_schema)
         await self._reads.open()
         self._committer.start()
         if self._outbox is not None:
@@ -97,16 +83,6 @@ class SpinServer:
         await self._committer.close()
         await self._waiters.close()
         await self._reads.close()
-
-    async def _first_connection(self) -> asyncpg.Connection:
-        while True:
-            try:
-                return await self._settings.connect("spin_server start")
-            except Exception as error:
-                if failure_of(error) is None:
-                    raise
-                log.warning("database_not_reached", error=type(error).__name__)
-            await asyncio.sleep(DATABASE_PAUSE_S)
 
     def _offer(self, rows: Sequence[Row]) -> None:
         if self._outbox is not None:

@@ -1,40 +1,20 @@
 """Settings of the spin server: SPIN_* variables, units in the names."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from service_kit.settings import Address, Port, PostgresDsn, ProcessSettings, ServerSettings
+from service_kit.settings import Address, OwnerSettings, Port, ServerSettings
 
 JackpotMode = Literal["async", "sync", "off"]
 
 
-class MigrateSettings(ProcessSettings):
-    """What `migrate` needs: how to reach the database as the one who may change its schema."""
+class MigrateSettings(OwnerSettings):
+    """What `migrate` needs."""
 
     model_config = SettingsConfigDict(env_prefix="SPIN_")
-
-    migrate_dsn: PostgresDsn | None = Field(
-        default=None, description="the owner's DSN; SPIN_DATABASE_DSN if not set"
-    )
-    database_dsn: PostgresDsn | None = Field(
-        default=None, description="postgresql://user:password@host:port/database"
-    )
-
-    @model_validator(mode="after")
-    def _has_a_dsn(self) -> Self:
-        if self.migrate_dsn is None and self.database_dsn is None:
-            raise ValueError("set SPIN_MIGRATE_DSN or SPIN_DATABASE_DSN")
-        return self
-
-    @property
-    def owner_dsn(self) -> str:
-        """The DSN, password and all."""
-        dsn = self.migrate_dsn or self.database_dsn
-        assert dsn is not None
-        return dsn.get_secret_value()
 
 
 class SpinSettings(ServerSettings):
