@@ -23,7 +23,7 @@ from service_kit.address import is_local, with_port
 from service_kit.errors import StartRefused, draining, starting
 from service_kit.gate import Gate
 from service_kit.interceptors import Methods, Registrar
-from service_kit.process import end_process, stop_signals, unless
+from service_kit.process import end_process, rest_collector, stop_signals, unless
 from service_kit.settings import ServerSettings
 from service_kit.telemetry import get_log
 
@@ -151,6 +151,7 @@ class GrpcServer:
             try:
                 await self.open()
                 if await unless(stopping, start()):
+                    rest_collector()
                     await self.begin_serving()
                     await self._serve(stopping, ready)
                 await self.drain(hurry)
