@@ -157,7 +157,8 @@ RESULT_SHARES = """
 SELECT r.spin_id, s ->> 'pool' AS pool, (s ->> 'amount_micros')::bigint AS amount_micros
   FROM jackpot_results r CROSS JOIN LATERAL jsonb_array_elements(r.shares) s"""
 RECORDED_SHARES = """
-SELECT spin_id, 'pools/' || pool_id AS pool, amount_micros FROM contribution_shares WHERE skip_reason = 0"""
+SELECT spin_id, 'pools/' || pool_id AS pool, amount_micros FROM contribution_shares
+ WHERE skip_reason = 0 AND NOT shadow"""
 
 CREDITS = """
 SELECT win, wallet_id || ':' || entry_number AS entry_id, amount_minor FROM wallet_entries WHERE kind = 3"""

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
 from jackpot_server.domain.catalog import Catalog, PoolLabel, StoredConfig
 from jackpot_server.domain.facts import Account, EntryKind
 from jackpot_server.domain.pool import Lifecycle, PoolConfig, canonical_text, config_digest, parse_canonical
+from jackpot_server.domain.trigger import deadline_of_cycle
 from jackpot_server.seeds import Commitment
 from service_kit.money import MICROS
 
@@ -83,17 +85,19 @@ async def lock_all(connection: asyncpg.Connection) -> list[KnownPool]:
     return [KnownPool(*row) for row in await connection.fetch(READ_NEWEST)]
 
 
+READ_CLOCK = "SELECT clock_timestamp()"
 # What the pool opens with is funded by the house, in a batch of its own.
 INSERT_POOL = """
 WITH moment AS MATERIALIZED (
-    SELECT clock_timestamp() AS now, nextval('batch_ids') AS batch_id
+    SELECT $8::timestamptz AS now, nextval('batch_ids') AS batch_id
 ), batch AS (
     INSERT INTO batches (batch_id, batch_time) SELECT batch_id, now FROM moment
 ), pool AS (
     INSERT INTO pools (
            pool_id, currency_code, state, config_version, cycle_config_version, cycle, cycle_start_micros,
-           cycle_start_time, current_micros, reserve_micros, overflow_micros, version, update_time)
-    SELECT $1, $2, $3, 1, 1, 1, $4::bigint, now, $4::bigint, 0, 0, 1, now FROM moment
+           cycle_start_time, cycle_deadline, current_micros, reserve_micros, overflow_micros, version,
+           update_time)
+    SELECT $1, $2, $3, 1, 1, 1, $4::bigint, now, $9::timestamptz, $4::bigint, 0, 0, 1, now FROM moment
     RETURNING pool_key
 ), entry AS (
     INSERT INTO entries (batch_id, entry_number, account, kind, pool_key, currency_code, amount_micros)
@@ -107,6 +111,7 @@ SELECT pool_key FROM pool
 
 async def insert_pool(connection: asyncpg.Connection, pool_id: str, config: PoolConfig) -> int:
     """A new active pool at its reset; its key. The configuration follows as version 1."""
+    now: datetime = await connection.fetchval(READ_CLOCK)
     pool_key: int = await connection.fetchval(
         INSERT_POOL,
         pool_id,
@@ -116,6 +121,8 @@ async def insert_pool(connection: asyncpg.Connection, pool_id: str, config: Pool
         Account.CURRENT,
         Account.HOUSE,
         EntryKind.OPENING,
+        now,
+        deadline_of_cycle(config.trigger, now, None),
     )
     return pool_key
 

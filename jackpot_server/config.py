@@ -3,11 +3,12 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from jackpot_server.domain.commands import GameCategory, StakeKind
-from jackpot_server.domain.pool import MustHitBy, Odds, PoolConfig, Trigger
+from jackpot_server.domain.pool import GameSays, MustDropBy, MustHitBy, Odds, PoolConfig, Trigger
 from service_kit.money import CURRENCIES, MAX_ACCOUNT_MICROS, MAX_AMOUNT_MINOR, MICROS
 
 MAX_POOL_MINOR: Final = MAX_ACCOUNT_MICROS // MICROS
@@ -15,6 +16,10 @@ WHOLE_WAGER_PPM: Final = 1_000_000
 LONG_ODDS: Final = 10**8
 MAX_ONE_IN: Final = 10**12
 MAX_LISTED: Final = 10_000
+SHORTEST_PERIOD_S: Final = 60
+LONGEST_PERIOD_S: Final = 366 * 86_400
+EARLIEST_DEADLINE: Final = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST_DEADLINE: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 _POOL_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,31}")
 _OPAQUE_ID: Final = re.compile(r"[!-~]{1,64}")
@@ -80,6 +85,18 @@ class _Table:
         else:
             return value
         return least
+
+    def whole_second(self, key: str) -> datetime:
+        value = self._values.pop(key, None)
+        if (
+            isinstance(value, datetime)
+            and value.tzinfo is not None
+            and not value.microsecond
+            and EARLIEST_DEADLINE <= value <= LATEST_DEADLINE
+        ):
+            return value.astimezone(UTC)
+        self.problem(key, "must be a whole second between 2000 and 2100 with its time zone")
+        return EARLIEST_DEADLINE
 
     def boolean(self, key: str) -> bool:
         value = self._values.pop(key, False)
@@ -174,9 +191,20 @@ def _trigger(table: _Table) -> Trigger:
                 )
             )
             must_hit_by.refuse_the_rest()
+        if (must_drop_by := triggers.table("must_drop_by")) is not None:
+            found.append(
+                MustDropBy(
+                    period_s=must_drop_by.integer("period_s", SHORTEST_PERIOD_S, LONGEST_PERIOD_S),
+                    first_deadline=must_drop_by.whole_second("first_deadline"),
+                )
+            )
+            must_drop_by.refuse_the_rest()
+        if (game := triggers.table("game")) is not None:
+            found.append(GameSays())
+            game.refuse_the_rest()
         triggers.refuse_the_rest()
     if len(found) != 1:
-        table.problem("trigger", "needs exactly one of odds, must_hit_by")
+        table.problem("trigger", "needs exactly one of odds, must_hit_by, must_drop_by, game")
         return Odds(1, 1)
     return found[0]
 

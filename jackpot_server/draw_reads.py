@@ -10,13 +10,12 @@ from jackpot_server.keys import RootKey
 from jackpot_server.reads import ReadConnections
 
 # In the order of DrawRecord. One statement, so that no cycle is half open: whoever sees the cycle closed sees
-# the win that closed it. A skipped share made no draw. A running cycle's start is in its pool's row, a won
-# one's on its win; either only if the draw was made under the same configuration.
+# the win that closed it. A skipped share made no draw. What a running cycle opened with is in its pool's row,
+# a won one's on its win; either only if the draw was made under the same configuration.
 _DRAW = f"""
 SELECT p.pool_id, s.cycle, c.spin_id, c.client_seed, c.wager_minor, k.config, k.config_sha256,
        s.balance_micros,
-       CASE WHEN p.cycle = s.cycle AND p.cycle_config_version = s.config_version THEN p.cycle_start_micros
-            WHEN w.config_version = s.config_version THEN w.cycle_start_micros END,
+       o.cycle_start_micros, o.cycle_start_time, o.cycle_deadline,
        p.cycle > s.cycle OR p.state = {int(Lifecycle.CLOSED)},
        EXISTS (SELECT FROM wins WHERE pool_key = s.pool_key AND spin_id = s.spin_id),
        m.key_id, m.commitment, m.commit_time, c.record_time
@@ -25,7 +24,15 @@ SELECT p.pool_id, s.cycle, c.spin_id, c.client_seed, c.wager_minor, k.config, k.
   JOIN pools p ON p.pool_key = s.pool_key
   JOIN pool_configs k ON k.pool_key = s.pool_key AND k.version = s.config_version
   JOIN seed_commitments m ON m.pool_key = s.pool_key AND m.cycle = s.cycle
-  LEFT JOIN wins w ON w.pool_key = s.pool_key AND w.cycle = s.cycle
+  LEFT JOIN LATERAL (
+        SELECT p.cycle_start_micros, p.cycle_start_time, p.cycle_deadline
+         WHERE p.cycle = s.cycle AND p.cycle_config_version = s.config_version
+         UNION ALL
+        SELECT cycle_start_micros, cycle_start_time, cycle_deadline FROM wins
+         WHERE pool_key = s.pool_key AND cycle = s.cycle AND config_version = s.config_version
+         UNION ALL
+        SELECT cycle_start_micros, cycle_start_time, cycle_deadline FROM unwon_cycles
+         WHERE pool_key = s.pool_key AND cycle = s.cycle AND config_version = s.config_version) o ON true
  WHERE s.spin_id = $2 AND p.pool_id = $1 AND s.skip_reason = {int(SkipReason.NOT_SKIPPED)}"""
 
 

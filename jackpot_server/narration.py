@@ -100,7 +100,8 @@ def contribution_lines(
     """All that a recorded contribution came to, in order, after its start. `wins`: of this spin."""
     command = contribution.command
     spin = {"spin_id": str(command.spin_id)}
-    shares = [share for share in map(Share._make, contribution.shares) if not share.skip_reason]
+    all_shares = map(Share._make, contribution.shares)
+    shares = [share for share in all_shares if not (share.skip_reason or share.shadow)]
     tiers = [labels[share.pool_key, share.config_version].tier for share in shares]
     yield Line(processing(tiers), spin)
     for share, tier in zip(shares, tiers, strict=True):
@@ -142,17 +143,18 @@ class Narration:
         """A batch is durable. Repeats were told of the first time."""
         if not decision.contributions:
             return
-        self._seconds.add(contributions=len(decision.contributions), wins=len(decision.wins), batches=1)
+        real_wins = [win for win in decision.wins if not win.shadow]
+        self._seconds.add(contributions=len(decision.contributions), wins=len(real_wins), batches=1)
         if log.is_enabled_for(logging.DEBUG):
             wins_of: dict[UUID, list[Win]] = {}
-            for win in decision.wins:
+            for win in real_wins:
                 wins_of.setdefault(win.spin_id, []).append(win)
             for contribution in decision.contributions:
                 wins = wins_of.get(contribution.command.spin_id, [])
                 for line in contribution_lines(contribution, wins, labels):
                     (log.info if line.is_win else log.debug)(line.text, **line.fields)
         else:
-            for win in decision.wins:
+            for win in real_wins:
                 for line in win_lines(win):
                     log.info(line.text, **line.fields)
 

@@ -29,13 +29,13 @@ class CatalogLine(NamedTuple):
 _VIEW_COLUMNS = """
        p.pool_key, p.pool_id, p.currency_code, p.state, p.config_version, p.cycle_config_version, p.cycle,
        p.cycle_start_micros, p.cycle_start_time, p.current_micros, p.reserve_micros, p.overflow_micros,
-       p.version, p.update_time, p.last_win_minor, p.last_win_time,
+       p.version, p.update_time, p.last_win_minor, p.last_win_time, p.cycle_deadline,
        newest.config, of_cycle.config, s.commitment"""
 _VIEW_SOURCES = """
   JOIN pool_configs newest ON newest.pool_key = p.pool_key AND newest.version = p.config_version
   JOIN pool_configs of_cycle ON of_cycle.pool_key = p.pool_key AND of_cycle.version = p.cycle_config_version
   LEFT JOIN seed_commitments s ON s.pool_key = p.pool_key AND s.cycle = p.cycle"""
-_STATE_COLUMNS: Final = 16
+_STATE_COLUMNS: Final = 17
 
 _POOLS = f"SELECT {_VIEW_COLUMNS} FROM pools p {_VIEW_SOURCES} WHERE p.pool_id = ANY($1::text[])"
 

@@ -59,19 +59,20 @@ def share_rows(numbers: Iterable[int]) -> list[ShareRow]:
     return list(zip(*[number] * NUMBERS_PER_SHARE, strict=True))
 
 
-# Facts of a win, then its last event.
+# Facts of a win, then its last event; one of a shadow pool has none.
 WIN_COLUMNS = """
        w.pool_key, p.pool_id, w.tier, w.cycle, w.config_version, w.spin_id, w.operator_id, w.user_id,
        w.wallet_id, w.game_id, w.currency_code, w.amount_minor, w.shadow, w.draw_value, w.draw_threshold,
-       w.reached, w.hidden, w.cycle_start_micros, w.decide_time, e.state, e.hold_reason, e.review_required,
-       e.spin_voided, e.wallet_entry_id, e.pay_time, e.sequence"""
+       w.reached, w.hidden, w.cycle_start_micros, w.cycle_start_time, w.cycle_deadline, w.decide_time,
+       COALESCE(e.state, 0) AS state, COALESCE(e.hold_reason, 0), COALESCE(e.review_required, false),
+       COALESCE(e.spin_voided, false), COALESCE(e.wallet_entry_id, ''), e.pay_time, COALESCE(e.sequence, 0)"""
 WINS_AS_THEY_ARE = """
   FROM wins w
   JOIN pools p USING (pool_key)
- CROSS JOIN LATERAL (
+  LEFT JOIN LATERAL (
         SELECT * FROM win_events
          WHERE pool_key = w.pool_key AND spin_id = w.spin_id
-         ORDER BY sequence DESC LIMIT 1) e"""
+         ORDER BY sequence DESC LIMIT 1) e ON true"""
 READ_WINS = f"""
 SELECT {WIN_COLUMNS} {WINS_AS_THEY_ARE}
  WHERE w.spin_id = ANY($1::uuid[])
@@ -89,15 +90,17 @@ async def read_wins(connection: asyncpg.Connection, spin_ids: Collection[UUID]) 
 
 def win_of(row: asyncpg.Record) -> Win:
     """A win from WIN_COLUMNS, which may be the first of a longer row."""
-    value, threshold, reached, hidden, start, decide_time, state, hold_reason = row[13:21]
+    value, threshold, reached, hidden, start, start_time, deadline, decide_time, state, reason = row[13:23]
     proof = Proof(
         None if value is None else int.from_bytes(value, "big"),
         None if threshold is None else int.from_bytes(threshold, "big"),
         reached,
         hidden,
         start,
+        start_time,
+        deadline,
     )
-    fields: list[Any] = [*row[:13], proof, decide_time, WinState(state), HoldReason(hold_reason), *row[21:26]]
+    fields: list[Any] = [*row[:13], proof, decide_time, WinState(state), HoldReason(reason), *row[23:28]]
     return Win(*fields)
 
 

@@ -200,7 +200,7 @@ def _count(results: Sequence[Recorded | Exception]) -> None:
     RECORDED.inc(len(new))
     REPLAYED.inc(len(answered) - len(new))
     REFUSED.inc(len(results) - len(answered))
-    WINS.inc(sum(len(result.wins) for result in new))
+    WINS.inc(sum(not win.shadow for result in new for win in result.wins))
 
 
 def _before_deadline(context: Context, wait_s: float) -> float:

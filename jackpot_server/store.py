@@ -41,7 +41,7 @@ LOCK_POOLS = """
 WITH locked AS MATERIALIZED (
     SELECT pool_key, pool_id, currency_code, state, config_version, cycle_config_version, cycle,
            cycle_start_micros, cycle_start_time, current_micros, reserve_micros, overflow_micros,
-           version, update_time, last_win_minor, last_win_time
+           version, update_time, last_win_minor, last_win_time, cycle_deadline
       FROM pools
      WHERE pool_key = ANY($1::integer[])
      ORDER BY pool_key
@@ -126,12 +126,14 @@ UPDATE pools AS p
        version = u.version,
        update_time = u.update_time,
        last_win_minor = u.last_win_minor,
-       last_win_time = u.last_win_time
+       last_win_time = u.last_win_time,
+       cycle_deadline = u.cycle_deadline
   FROM unnest($26::integer[], $27::integer[], $28::bigint[], $29::bigint[], $30::timestamptz[], $31::bigint[],
               $32::bigint[], $33::bigint[], $34::bigint[], $35::timestamptz[], $36::bigint[],
-              $37::timestamptz[])
+              $37::timestamptz[], $38::timestamptz[])
     AS u (pool_key, cycle_config_version, cycle, cycle_start_micros, cycle_start_time, current_micros,
-          reserve_micros, overflow_micros, version, update_time, last_win_minor, last_win_time)
+          reserve_micros, overflow_micros, version, update_time, last_win_minor, last_win_time,
+          cycle_deadline)
  WHERE p.pool_key = u.pool_key
 """
 
@@ -144,7 +146,7 @@ async def write_batch(connection: asyncpg.Connection, batch_id: int, decision: D
         decision.now,
         *_contribution_columns(decision.contributions),
         *_columns(decision.entries, len(Entry._fields)),
-        *_columns([_pool_row(pool) for pool in decision.pools], 12),
+        *_columns([_pool_row(pool) for pool in decision.pools], 13),
     )
 
 
@@ -187,6 +189,7 @@ def _pool_row(pool: PoolState) -> tuple[Any, ...]:
         pool.update_time,
         pool.last_win_minor,
         pool.last_win_time,
+        pool.cycle_deadline,
     )
 
 
@@ -212,14 +215,15 @@ WITH bumped AS (
     INSERT INTO wins (
            batch_id, decide_time, pool_key, spin_id, cycle, config_version, tier, operator_id, user_id,
            wallet_id, game_id, currency_code, amount_minor, shadow, draw_value, draw_threshold, reached,
-           hidden, cycle_start_micros)
+           hidden, cycle_start_micros, cycle_start_time, cycle_deadline)
     SELECT $1::bigint, $2::timestamptz, u.*
       FROM unnest($5::integer[], $6::uuid[], $7::bigint[], $8::integer[], $9::text[], $10::text[],
                   $11::text[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::boolean[],
-                  $17::bytea[], $18::bytea[], $19::bigint[], $20::bigint[], $21::bigint[])
+                  $17::bytea[], $18::bytea[], $19::bigint[], $20::bigint[], $21::bigint[],
+                  $22::timestamptz[], $23::timestamptz[])
         AS u (pool_key, spin_id, cycle, config_version, tier, operator_id, user_id, wallet_id, game_id,
               currency_code, amount_minor, shadow, draw_value, draw_threshold, reached, hidden,
-              cycle_start_micros)
+              cycle_start_micros, cycle_start_time, cycle_deadline)
      ORDER BY u.pool_key, u.spin_id
 ), event AS (
     INSERT INTO win_events (
@@ -227,8 +231,8 @@ WITH bumped AS (
            review_required, spin_voided, wallet_entry_id, pay_time)
     SELECT $1::bigint, $2::timestamptz, u.operator_id, counter.last_before + u.number, u.pool_key, u.spin_id,
            u.kind, u.state, u.hold_reason, u.review_required, u.spin_voided, u.wallet_entry_id, u.pay_time
-      FROM unnest($22::text[], $23::bigint[], $24::integer[], $25::uuid[], $26::smallint[], $27::smallint[],
-                  $28::smallint[], $29::boolean[], $30::boolean[], $31::text[], $32::timestamptz[])
+      FROM unnest($24::text[], $25::bigint[], $26::integer[], $27::uuid[], $28::smallint[], $29::smallint[],
+                  $30::smallint[], $31::boolean[], $32::boolean[], $33::text[], $34::timestamptz[])
         AS u (operator_id, number, pool_key, spin_id, kind, state, hold_reason, review_required,
               spin_voided, wallet_entry_id, pay_time)
       JOIN counter USING (operator_id)
@@ -238,14 +242,14 @@ WITH bumped AS (
            batch_id, acknowledge_time, pool_key, spin_id, outcome, wallet_entry_id, credited_minor,
            currency_code, credit_time, failure_reason, event_sequence, took_effect)
     SELECT $1::bigint, $2::timestamptz, u.*
-      FROM unnest($33::integer[], $34::uuid[], $35::smallint[], $36::text[], $37::bigint[], $38::text[],
-                  $39::timestamptz[], $40::text[], $41::bigint[], $42::boolean[])
+      FROM unnest($35::integer[], $36::uuid[], $37::smallint[], $38::text[], $39::bigint[], $40::text[],
+                  $41::timestamptz[], $42::text[], $43::bigint[], $44::boolean[])
         AS u (pool_key, spin_id, outcome, wallet_entry_id, credited_minor, currency_code, credit_time,
               failure_reason, event_sequence, took_effect)
 ), commitment AS (
     INSERT INTO seed_commitments (commit_time, pool_key, cycle, key_id, commitment)
     SELECT $2::timestamptz, u.*
-      FROM unnest($43::integer[], $44::bigint[], $45::text[], $46::bytea[])
+      FROM unnest($45::integer[], $46::bigint[], $47::text[], $48::bytea[])
         AS u (pool_key, cycle, key_id, commitment)
      ORDER BY u.pool_key, u.cycle
 )
@@ -268,7 +272,7 @@ async def write_wins(
         batch_id,
         decision.now,
         *_columns(list(decision.event_counts().items()), 2),
-        *_columns([_win_row(win) for win in decision.wins], 17),
+        *_columns([_win_row(win) for win in decision.wins], 19),
         *_columns([_event_row(event) for event in decision.events], 11),
         *_columns([_acknowledgement_row(said) for said in decision.acknowledgements], 10),
         *_columns(commitments, 4),
@@ -296,6 +300,8 @@ def _win_row(win: Win) -> tuple[Any, ...]:
         win.proof.reached,
         win.proof.hidden,
         win.proof.cycle_start_micros,
+        win.proof.cycle_start_time,
+        win.proof.cycle_deadline,
     )
 
 

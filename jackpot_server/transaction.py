@@ -109,7 +109,7 @@ class JackpotTransaction:
             await store.write_batch(connection, locked.batch_id, decision)
         elif must_write:
             await store.write_empty_batch(connection, locked)
-        if decision.events or decision.acknowledgements:
+        if decision.wins or decision.events or decision.acknowledgements:
             decision.number_events(await store.write_wins(connection, locked.batch_id, decision, commitments))
         self._written[connection] = _Written(decision, commitments)
         return [_shown(answer) for answer in decision.answers]
@@ -133,6 +133,7 @@ class JackpotTransaction:
         self._on_commit(views)
         self._narration.committed(decision, catalog.labels)
         _log_contradictions(decision)
+        _log_unanswered_tiers(decision)
 
     async def _lock(
         self, connection: asyncpg.Connection, commands: Sequence[Command]
@@ -222,4 +223,15 @@ def _log_contradictions(decision: Decision) -> None:
             pool=command.pool_id,
             spin_id=str(command.spin_id),
             wallet_entry_id=command.wallet_entry_id,
+        )
+
+
+def _log_unanswered_tiers(decision: Decision) -> None:
+    for command in decision.unanswered_tiers:
+        log.warning(
+            "triggered_tier_not_won",
+            spin_id=str(command.spin_id),
+            operator_id=command.operator_id,
+            game_id=command.game_id,
+            tiers=",".join(command.triggered_tiers),
         )

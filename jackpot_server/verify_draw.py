@@ -17,7 +17,7 @@ import re
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
@@ -77,13 +77,7 @@ class Published:
         return value
 
     def moment(self, name: str) -> datetime:
-        try:
-            moment = datetime.fromisoformat(self.text(name))
-            if moment.tzinfo is not None:
-                return moment
-        except ValueError:
-            pass
-        raise Unreadable(f"{name} is not a time")
+        return _moment(name, self.text(name))
 
 
 class _Inputs(NamedTuple):
@@ -108,6 +102,8 @@ def verify(document: object, noted_commitment: bytes = b"") -> list[Step]:
         steps.extend(_steps(Published(document), noted_commitment))
     except Unreadable as unreadable:
         steps.append(Step("record", False, str(unreadable)))
+    except OverflowError:
+        steps.append(Step("record", False, "a time in it is beyond the calendar"))
     return steps
 
 
@@ -145,6 +141,10 @@ def _steps(draw: Published, noted_commitment: bytes) -> Iterator[Step]:
             yield from _odds_steps(draw, inputs, config["odds"])
         case ["must_hit_by"]:
             yield from _hidden_amount_steps(draw, inputs, config["must_hit_by"])
+        case ["must_drop_by"]:
+            yield from _hidden_moment_steps(draw, inputs, config["must_drop_by"])
+        case ["game"]:
+            raise Unreadable("the game itself decides when its pool falls: nothing was drawn")
         case _:
             raise Unreadable("its pool has a trigger that this program does not know")
 
@@ -181,9 +181,33 @@ def _hidden_amount_steps(draw: Published, inputs: _Inputs, bounds: Mapping[str, 
     )
     if low > ceiling:
         raise Unreadable("the floor is above the ceiling")
-    hidden = _uniform(inputs, low, ceiling)
+    hidden = _uniform(b"must_hit_by", inputs, low, ceiling)
     yield Step("hidden amount", hidden == draw.number("hidden"), f"HMAC-SHA256(seed, …) gives {hidden}")
     yield _result(draw, reached >= hidden, "the pool has reached its hidden amount")
+
+
+def _hidden_moment_steps(draw: Published, inputs: _Inputs, periods: Mapping[str, Any]) -> Iterator[Step]:
+    period = timedelta(seconds=_positive(periods, "period_s"))
+    first = _moment("first_deadline", periods.get("first_deadline"))
+    opened, deadline = draw.moment("cycle_start_time"), draw.moment("cycle_deadline")
+    # The first deadline after the cycle opened, or the one after that if the pool had fallen in time.
+    next_deadline = first + max((opened - first) // period + 1, 0) * period
+    yield Step(
+        "period",
+        deadline in (next_deadline, next_deadline + period),
+        f"opened {opened}, to fall by {deadline}; a period lasts {period}",
+    )
+    earliest = _since_1970(min(max(opened, deadline - period), deadline))
+    hidden = _uniform(b"must_drop_by", inputs, earliest, _since_1970(deadline))
+    yield Step("hidden moment", hidden == draw.number("hidden"), f"HMAC-SHA256(seed, …) gives {hidden}")
+    reached = draw.number("reached")
+    yield Step("moment", reached == _since_1970(draw.moment("draw_time")), f"drawn at {reached}")
+    yield _result(draw, reached >= hidden, "the hidden moment has come")
+
+
+def _since_1970(moment: datetime) -> int:
+    """In microseconds."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _result(draw: Published, has_to_win: bool, because: str) -> Step:
@@ -192,12 +216,12 @@ def _result(draw: Published, has_to_win: bool, because: str) -> Step:
     return Step("result", draw.truth("won") == has_to_win, f"{account}; the record says {said}")
 
 
-def _uniform(inputs: _Inputs, low: int, high: int) -> int:
+def _uniform(label: bytes, inputs: _Inputs, low: int, high: int) -> int:
     """A number of [low, high], all equally likely: values of an incomplete last round are drawn again."""
     size = high - low + 1
     rounds = _ALL_DRAWS // size
     message = (
-        _part(b"must_hit_by")
+        _part(label)
         + _part(inputs.pool_id.encode())
         + _part(inputs.cycle.to_bytes(8, "big"))
         + _part(inputs.config_sha256)
@@ -236,10 +260,20 @@ def _config(text: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         config = None
     if not isinstance(config, dict) or not all(
-        isinstance(config.get(trigger, {}), dict) for trigger in ("odds", "must_hit_by")
+        isinstance(config.get(trigger, {}), dict)
+        for trigger in ("odds", "must_hit_by", "must_drop_by", "game")
     ):
         raise Unreadable("config_json is not the text of a configuration")
     return config
+
+
+def _moment(name: str, value: object) -> datetime:
+    try:
+        if isinstance(value, str) and (moment := datetime.fromisoformat(value)).tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Unreadable(f"{name} is not a time")
 
 
 def _positive(values: Mapping[str, Any], name: str) -> int:

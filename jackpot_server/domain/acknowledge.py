@@ -65,6 +65,9 @@ def _credited(
             return Verdict(
                 replace(win, review_required=True), EventKind.REVIEW_REQUIRED, is_new=True, refused=refused
             )
+        case WinState.SHADOW:
+            refused = Refused(Reason.WIN_NOT_PAYABLE, "The win is of a shadow pool, which pays nobody.")
+            return Verdict(win, is_new=is_new, refused=refused)
         case WinState.REJECTED:
             refused = Refused(Reason.WIN_NOT_PAYABLE, "The win was rejected and must not be credited.")
             return Verdict(win, is_new=is_new, refused=refused)

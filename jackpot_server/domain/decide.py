@@ -44,6 +44,7 @@ COMMITTED_AHEAD: Final = 16
 """Cycles beyond the running one whose seeds are committed (PR-13)."""
 
 _SKIP_REASON: Final = 7  # of a ShareRow
+_SHADOW: Final = 8
 
 
 class NotReached:
@@ -92,6 +93,8 @@ class Decision:
     commitments: list[tuple[int, int]] = field(default_factory=list)
     # Of wallets that contradict the books: somebody has to look.
     contradictions: list[tuple[Acknowledge, Refused]] = field(default_factory=list)
+    # Spins whose games triggered a tier that no pool of theirs fell for.
+    unanswered_tiers: list[Contribute] = field(default_factory=list)
     # Indexes of answers that show an event of this batch.
     unnumbered: list[int] = field(default_factory=list)
 
@@ -158,7 +161,7 @@ class _Batch:
         self.answers = self._decision.answers
         self._rules = rules
         self._now = now
-        self._pools = {pool.pool_key: PoolInPlay(pool, rules) for pool in pools}
+        self._pools = {pool.pool_key: PoolInPlay(pool, rules, now) for pool in pools}
         self._recorded = dict(known)
         self._known_wins = wins
         # Wins that this batch decided or changed, and what is stored about them.
@@ -189,7 +192,8 @@ class _Batch:
             shares.append(share)
             if share[_SKIP_REASON]:
                 continue
-            funding += share[3] + share[4] + share[5]
+            if not share[_SHADOW]:
+                funding += share[3] + share[4] + share[5]
             proof = pool.falls(command)
             if proof is not None:
                 wins += (self._win(pool, command, proof),)
@@ -202,6 +206,8 @@ class _Batch:
         self._recorded[command.spin_id] = answer
         if wins:
             self._decision.unnumbered.append(len(self.answers))
+        if command.triggered_tiers and not {win.tier for win in wins}.issuperset(command.triggered_tiers):
+            self._decision.unanswered_tiers.append(command)
         return answer
 
     def acknowledge(self, command: Acknowledge) -> Answer:
@@ -236,7 +242,7 @@ class _Batch:
                 Account.FUNDING, EntryKind.CONTRIBUTION, operator_id, currency_code, -micros
             )
         for pool in self._pools.values():
-            after = pool.end(self._now, self._ledger)
+            after = pool.end(self._ledger)
             if after is not None:
                 decision.pools.append(after)
                 committed = range(pool.start.cycle + COMMITTED_AHEAD + 1, after.cycle + COMMITTED_AHEAD + 1)
@@ -271,13 +277,14 @@ class _Batch:
         tier, cycle, config_version = pool.tier, pool.cycle, pool.config_version
         amount_minor = pool.pay()
         self._has_exhausted |= pool.is_exhausted
-        self._ledger.operator(
-            Account.WINS_PAYABLE,
-            EntryKind.WIN,
-            command.operator_id,
-            command.currency_code,
-            amount_minor * MICROS,
-        )
+        if not pool.is_shadow:
+            self._ledger.operator(
+                Account.WINS_PAYABLE,
+                EntryKind.WIN,
+                command.operator_id,
+                command.currency_code,
+                amount_minor * MICROS,
+            )
         win = Win(
             pool_key=pool.pool_key,
             pool_id=pool.start.pool_id,
@@ -291,10 +298,10 @@ class _Batch:
             game_id=command.game_id,
             currency_code=command.currency_code,
             amount_minor=amount_minor,
-            shadow=False,
+            shadow=pool.is_shadow,
             proof=proof,
             decide_time=self._now,
-            state=WinState.PAYABLE,
+            state=WinState.SHADOW if pool.is_shadow else WinState.PAYABLE,
             hold_reason=HoldReason.NONE,
             review_required=False,
             spin_voided=False,
@@ -303,7 +310,7 @@ class _Batch:
             event_sequence=0,
         )
         self._decision.wins.append(win)
-        return self._tell(EventKind.DECIDED, win)
+        return win if pool.is_shadow else self._tell(EventKind.DECIDED, win)
 
     def _tell(self, kind: EventKind, win: Win) -> Win:
         """Adds an event; the win as it is after it."""

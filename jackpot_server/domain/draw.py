@@ -12,7 +12,9 @@ from jackpot_server.domain.pool import Odds
 
 DRAW_BITS: Final = 256
 _DRAWS: Final = 1 << DRAW_BITS
-_HIDDEN_AMOUNT: Final = b"must_hit_by"  # no pool id has an underscore: never the first part of a draw
+# No pool id has an underscore: neither is ever the first part of a draw.
+_HIDDEN_AMOUNT: Final = b"must_hit_by"
+_HIDDEN_MOMENT: Final = b"must_drop_by"
 _SHA256: Final = "sha256"
 _SHA256_BLOCK: Final = 64
 
@@ -83,17 +85,28 @@ def threshold(odds: Odds, wager_minor: int) -> int:
 def hidden_amount(
     seed: bytes, pool_id: str, cycle: int, config_sha256: bytes, low_micros: int, high_micros: int
 ) -> int:
-    """The amount at which the cycle falls: uniform in [low, high], both included.
-
-    Rejection sampling: a value beyond the largest multiple of the range is thrown away and the next counter
-    tried, so that no amount is likelier than another.
-    """
-    size = high_micros - low_micros + 1
-    fair = _DRAWS - _DRAWS % size
+    """The amount at which the cycle falls: uniform in [low, high], both included."""
     message = part(_HIDDEN_AMOUNT) + part(pool_id.encode()) + number(cycle) + part(config_sha256)
+    return _uniform(seed, message, low_micros, high_micros)
+
+
+def hidden_moment(
+    seed: bytes, pool_id: str, cycle: int, config_sha256: bytes, earliest: int, latest: int
+) -> int:
+    """The moment from which on the cycle falls, in microseconds since 1970: uniform in [earliest, latest]."""
+    message = part(_HIDDEN_MOMENT) + part(pool_id.encode()) + number(cycle) + part(config_sha256)
+    return _uniform(seed, message, earliest, latest)
+
+
+def _uniform(seed: bytes, message: bytes, low: int, high: int) -> int:
+    """Rejection sampling: a value beyond the largest multiple of the range is thrown away and the next
+    counter tried, so that no number is likelier than another.
+    """
+    size = high - low + 1
+    fair = _DRAWS - _DRAWS % size
     counter = 0
     while True:
         value = int.from_bytes(hmac.digest(seed, message + number(counter), _SHA256), "big")
         if value < fair:
-            return low_micros + value % size
+            return low + value % size
         counter += 1

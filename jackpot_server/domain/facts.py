@@ -29,8 +29,9 @@ class SkipReason(IntEnum):
 
 
 class WinState(IntEnum):
-    """Numbers of `jackpot.v1.Win.State`."""
+    """Numbers of `jackpot.v1.Win.State`. SHADOW, its unspecified one: nobody is ever paid."""
 
+    SHADOW = 0
     PAYABLE = 1
     HELD = 2
     PAID = 3
@@ -117,6 +118,8 @@ class Proof:
     """Why a pool fell: the draw and what it was below; or what was reached and the hidden amount (micros).
 
     A hidden amount was drawn from what its cycle opened with (`cycle_start_micros`) or its floor upwards.
+    Moments are microseconds since 1970; a hidden one was drawn from when its cycle opened, or its period
+    began, to `cycle_deadline`. All None: the game said so.
     """
 
     value: int | None = None
@@ -124,11 +127,16 @@ class Proof:
     reached: int | None = None
     hidden: int | None = None
     cycle_start_micros: int | None = None
+    cycle_start_time: datetime | None = None
+    cycle_deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Win:
-    """A win as it was decided, and its state after its last event, whose number is `event_sequence`."""
+    """A win as it was decided, and its state after its last event, whose number is `event_sequence`.
+
+    One of a shadow pool has no events, so its state is SHADOW for ever.
+    """
 
     pool_key: int
     pool_id: str

@@ -8,6 +8,7 @@ from jackpot_server.domain.facts import Account, EntryKind, Proof, ShareRow, Ski
 from jackpot_server.domain.ledger import Ledger
 from jackpot_server.domain.pool import Lifecycle, PoolState
 from jackpot_server.domain.terms import CycleName, CycleTerms, Rules, ceiling_micros
+from jackpot_server.domain.trigger import Opening, deadline_of_cycle
 from service_kit.money import MAX_ACCOUNT_MICROS, MICROS, whole_minor
 
 
@@ -16,16 +17,16 @@ class PoolInPlay:
 
     __slots__ = (
         "_config_version",
-        "_cycle_start_micros",
         "_house_paid",
         "_last_win_minor",
+        "_now",
+        "_opening",
         "_overflow_paid",
         "_reserve_paid",
         "_rules",
         "_terms",
         "_won_micros",
         "current_micros",
-        "cycle",
         "is_exhausted",
         "overflow_micros",
         "pool_key",
@@ -33,18 +34,21 @@ class PoolInPlay:
         "start",
     )
 
-    def __init__(self, start: PoolState, rules: Rules) -> None:
+    def __init__(self, start: PoolState, rules: Rules, now: datetime) -> None:
+        """`now` was read under the pool's lock."""
         self.start = start
         self.pool_key = start.pool_key
-        self.cycle = start.cycle
         self.current_micros = start.current_micros
         self.reserve_micros = start.reserve_micros
         self.overflow_micros = start.overflow_micros
         # The running cycle has no commitment: nothing more can be decided in this batch.
         self.is_exhausted = False
         self._rules = rules
+        self._now = now
         self._config_version = start.cycle_config_version
-        self._cycle_start_micros = start.cycle_start_micros
+        self._opening = Opening(
+            start.cycle, start.cycle_start_micros, start.cycle_start_time, start.cycle_deadline
+        )
         self._terms = self._terms_of_cycle()
         # What wins and resets moved in this batch; contributions are the rest.
         self._won_micros = self._reserve_paid = self._overflow_paid = self._house_paid = 0
@@ -62,11 +66,30 @@ class PoolInPlay:
             return self._take_at_a_limit(amount, reserve)
         self.current_micros = current
         self.reserve_micros += reserve
-        return (self.pool_key, self.cycle, self._config_version, amount, reserve, 0, current, 0, 0)
+        return (
+            self.pool_key,
+            self._opening.cycle,
+            self._config_version,
+            amount,
+            reserve,
+            0,
+            current,
+            0,
+            terms.shadow,
+        )
 
     def falls(self, command: Contribute) -> Proof | None:
         """Whether the pool falls to the spin whose share it has just taken, and why."""
-        return self._terms.trigger.falls(command, self.current_micros)
+        return self._terms.trigger.falls(command, self.current_micros, self._now)
+
+    @property
+    def is_shadow(self) -> bool:
+        """Only tried: nothing that it takes or pays is money (PR-09)."""
+        return self.start.state is Lifecycle.SHADOW
+
+    @property
+    def cycle(self) -> int:
+        return self._opening.cycle
 
     @property
     def tier(self) -> str:
@@ -84,15 +107,13 @@ class PoolInPlay:
         self._won_micros += amount_minor * MICROS
         self._last_win_minor = amount_minor
         self._reset()
-        self.cycle += 1
-        self._cycle_start_micros = self.current_micros
         if self._rules.is_committed(self.pool_key, self.cycle):
             self._terms = self._terms_of_cycle()
         else:
             self.is_exhausted = True
         return amount_minor
 
-    def end(self, now: datetime, ledger: Ledger) -> PoolState | None:
+    def end(self, ledger: Ledger) -> PoolState | None:
         """The pool after the batch, its movements added to the ledger; None if nothing changed."""
         start = self.start
         if (self.current_micros, self.reserve_micros, self.overflow_micros, self.cycle) == (
@@ -102,27 +123,28 @@ class PoolInPlay:
             start.cycle,
         ):
             return None
-        self._book(ledger)
+        if not self.is_shadow:
+            self._book(ledger)
         has_won = self._last_win_minor is not None
         return replace(
             start,
             cycle_config_version=self._config_version,
             cycle=self.cycle,
-            cycle_start_micros=self._cycle_start_micros,
-            cycle_start_time=now if has_won else start.cycle_start_time,
+            cycle_start_micros=self._opening.start_micros,
+            cycle_start_time=self._opening.start_time,
+            cycle_deadline=self._opening.deadline,
             current_micros=self.current_micros,
             reserve_micros=self.reserve_micros,
             overflow_micros=self.overflow_micros,
             version=start.version + 1,
-            update_time=now,
+            update_time=self._now,
             last_win_minor=self._last_win_minor if has_won else start.last_win_minor,
-            last_win_time=now if has_won else start.last_win_time,
+            last_win_time=self._now if has_won else start.last_win_time,
         )
 
     def _terms_of_cycle(self) -> CycleTerms:
         name = CycleName(
-            self.cycle,
-            self._cycle_start_micros,
+            self._opening,
             self.start.config_version,
             self._config_version,
             self.start.state,
@@ -135,7 +157,17 @@ class PoolInPlay:
         return SkipReason.BELOW_MINIMUM if wager_minor < self._terms.min_wager else SkipReason.ABOVE_BOUND
 
     def _skipped(self, reason: SkipReason) -> ShareRow:
-        return (self.pool_key, self.cycle, self._config_version, 0, 0, 0, self.current_micros, reason, 0)
+        return (
+            self.pool_key,
+            self.cycle,
+            self._config_version,
+            0,
+            0,
+            0,
+            self.current_micros,
+            reason,
+            self._terms.shadow,
+        )
 
     def _take_at_a_limit(self, amount: int, reserve: int) -> ShareRow:
         """At the ceiling the rest goes to the overflow, beyond its limit to the reserve (PR-07)."""
@@ -157,11 +189,14 @@ class PoolInPlay:
             to_overflow,
             self.current_micros,
             0,
-            0,
+            terms.shadow,
         )
 
     def _reset(self) -> None:
-        """Fills up to the next reset plus the overflow: from overflow, reserve, then house (PR-06)."""
+        """Fills up to the next reset plus the overflow, from overflow, reserve, then house (PR-06), and opens
+        the next cycle with the newest configuration.
+        """
+        before = self._terms.config.trigger
         self._config_version = self.start.config_version
         config = self._rules.catalog.configs[self.pool_key, self._config_version].config
         room = ceiling_micros(config) - self.current_micros
@@ -174,6 +209,9 @@ class PoolInPlay:
         self._overflow_paid += from_overflow
         self._reserve_paid += from_reserve
         self._house_paid += target - from_overflow - from_reserve
+        last_deadline = self._opening.deadline if config.trigger == before else None
+        deadline = deadline_of_cycle(config.trigger, self._now, last_deadline)
+        self._opening = Opening(self.cycle + 1, self.current_micros, self._now, deadline)
 
     def _book(self, ledger: Ledger) -> None:
         start, key, currency = self.start, self.pool_key, self.start.currency_code

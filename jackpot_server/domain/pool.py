@@ -39,7 +39,10 @@ class MustHitBy:
 
 @dataclass(frozen=True, slots=True)
 class MustDropBy:
-    """Falls to the first qualifying spin after a hidden moment of each period."""
+    """Falls to the first qualifying spin at or after a hidden moment of each period (PR-14).
+
+    Periods end at `first_deadline` (UTC, a whole second) and every `period_s` after it.
+    """
 
     period_s: int
     first_deadline: datetime
@@ -47,7 +50,7 @@ class MustDropBy:
 
 @dataclass(frozen=True, slots=True)
 class GameSays:
-    """Falls when the game says so."""
+    """Falls when the game names the pool's tier among those that it triggered."""
 
 
 Trigger: TypeAlias = Odds | MustHitBy | MustDropBy | GameSays
@@ -154,7 +157,8 @@ class PoolState:
     """A pool's row: changed once per batch, under its lock.
 
     `config_version` is the newest configuration, `cycle_config_version` the one whose rates, odds and reset
-    the running cycle keeps. `version` counts every change of the row.
+    the running cycle keeps. `version` counts every change of the row. `cycle_deadline`: by when the running
+    cycle is to have fallen; None without such a trigger.
     """
 
     pool_key: int
@@ -173,6 +177,7 @@ class PoolState:
     update_time: datetime
     last_win_minor: int | None
     last_win_time: datetime | None
+    cycle_deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from jackpot_server.domain.draw import Draws, draw_prefix, draw_suffix, hidden_amount, threshold
+from jackpot_server.domain.draw import (
+    Draws,
+    draw_prefix,
+    draw_suffix,
+    hidden_amount,
+    hidden_moment,
+    threshold,
+)
 from jackpot_server.domain.facts import Proof
-from jackpot_server.domain.pool import GameSays, MustHitBy, Odds, parse_canonical
-from jackpot_server.domain.trigger import hidden_range
+from jackpot_server.domain.pool import GameSays, MustDropBy, MustHitBy, Odds, parse_canonical
+from jackpot_server.domain.trigger import hidden_range, moment_range, since_1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +22,8 @@ class DrawRecord:
     """What is stored of one spin's draw in one pool.
 
     `config_json` is the configuration that the cycle kept. `balance_micros` is the pool with this spin's
-    share in it. `cycle_start_micros` is None where it is not known. `is_over`: the cycle has closed, so
-    nothing of its seed is secret any more.
+    share in it. What the cycle opened with (`cycle_start_micros`, `cycle_start_time`, `cycle_deadline`) is
+    None where it is not known. `is_over`: the cycle has closed, so nothing of its seed is secret any more.
     """
 
     pool_id: str
@@ -28,6 +35,8 @@ class DrawRecord:
     config_sha256: bytes
     balance_micros: int
     cycle_start_micros: int | None
+    cycle_start_time: datetime | None
+    cycle_deadline: datetime | None
     is_over: bool
     won: bool
     key_id: str
@@ -60,10 +69,16 @@ def publish(record: DrawRecord, seed: bytes | None) -> PublishedDraw | None:
             proof = Proof(
                 reached=record.balance_micros, hidden=hidden, cycle_start_micros=record.cycle_start_micros
             )
+        case MustDropBy() as trigger:
+            moment = _moment(record, trigger, seed) if seed is not None and record.is_over else None
+            proof = Proof(
+                reached=since_1970(record.draw_time),
+                hidden=moment,
+                cycle_start_time=record.cycle_start_time,
+                cycle_deadline=record.cycle_deadline,
+            )
         case GameSays():
             return None
-        case _:
-            raise ValueError(f"pool {record.pool_id}: its draws cannot be repeated by this version")
     return PublishedDraw(record, proof, seed if seed is not None and record.is_over else b"")
 
 
@@ -79,3 +94,10 @@ def _hidden(record: DrawRecord, trigger: MustHitBy, seed: bytes) -> int | None:
         return None
     low, high = hidden_range(trigger, record.cycle_start_micros)
     return hidden_amount(seed, record.pool_id, record.cycle, record.config_sha256, low, high)
+
+
+def _moment(record: DrawRecord, trigger: MustDropBy, seed: bytes) -> int | None:
+    if record.cycle_start_time is None or record.cycle_deadline is None:
+        return None
+    earliest, latest = moment_range(trigger, record.cycle_start_time, record.cycle_deadline)
+    return hidden_moment(seed, record.pool_id, record.cycle, record.config_sha256, earliest, latest)

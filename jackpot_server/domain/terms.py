@@ -7,7 +7,7 @@ from jackpot_server.domain.catalog import Catalog
 from jackpot_server.domain.draw import commitment
 from jackpot_server.domain.eligibility import Eligibility
 from jackpot_server.domain.pool import Lifecycle, MustHitBy, PoolConfig, PoolState, running_config
-from jackpot_server.domain.trigger import CycleTrigger, cycle_trigger
+from jackpot_server.domain.trigger import CycleTrigger, Opening, cycle_trigger
 from service_kit.money import MAX_ACCOUNT_MICROS, MAX_AMOUNT_MINOR, MICROS
 
 _NOBODY: Final = (1, 0)
@@ -16,8 +16,7 @@ _NOBODY: Final = (1, 0)
 class CycleName(NamedTuple):
     """What a cycle's terms follow from; equal names, equal terms."""
 
-    cycle: int
-    cycle_start_micros: int
+    opening: Opening
     config_version: int
     cycle_config_version: int
     state: Lifecycle
@@ -27,6 +26,7 @@ class CycleTerms:
     """Rates, bounds, limits in micros and the trigger of one cycle of one pool. Never changed.
 
     A wager takes part if it lies within [`min_wager`, `max_wager`]; nobody's does while the pool is paused.
+    `shadow` is 1 of a pool that is only tried, as a share has it.
     """
 
     __slots__ = (
@@ -40,6 +40,7 @@ class CycleTerms:
         "reserve_ppm",
         "reset_micros",
         "seed_commitment",
+        "shadow",
         "trigger",
     )
 
@@ -53,11 +54,11 @@ class CycleTerms:
         self.reset_micros = config.reset_minor * MICROS
         self.ceiling_micros = ceiling_micros(config)
         self.overflow_limit_micros = config.overflow_limit_minor * MICROS or MAX_ACCOUNT_MICROS
-        self.min_wager, self.max_wager = _wagers(config) if name.state is Lifecycle.ACTIVE else _NOBODY
+        takes_part = name.state in (Lifecycle.ACTIVE, Lifecycle.SHADOW)
+        self.min_wager, self.max_wager = _wagers(config) if takes_part else _NOBODY
+        self.shadow = int(name.state is Lifecycle.SHADOW)
         self.seed_commitment = commitment(seed)
-        self.trigger: CycleTrigger = cycle_trigger(
-            config, pool_id, name.cycle, seed, digest_of_cycle, name.cycle_start_micros
-        )
+        self.trigger: CycleTrigger = cycle_trigger(config, pool_id, name.opening, seed, digest_of_cycle)
 
 
 def ceiling_micros(config: PoolConfig) -> int:
@@ -111,6 +112,6 @@ class Rules:
             self.catalog.pool_ids[pool_key],
             running_config(newest.config, of_cycle.config),
             of_cycle.digest,
-            self.seeds[pool_key, name.cycle],
+            self.seeds[pool_key, name.opening.cycle],
         )
         return terms

@@ -180,6 +180,10 @@ def fill_draw(target: pb.Draw, draw: PublishedDraw) -> None:
     target.reached = proof.reached or 0
     target.hidden = proof.hidden or 0
     target.cycle_start_micros = proof.cycle_start_micros or 0
+    if proof.cycle_start_time is not None:
+        _set(target.cycle_start_time, proof.cycle_start_time)
+    if proof.cycle_deadline is not None:
+        _set(target.cycle_deadline, proof.cycle_deadline)
     target.won = record.won
     _set(target.draw_time, record.draw_time)
 
@@ -203,6 +207,8 @@ def pool(view: PoolView) -> pb.Pool:
     if state.last_win_minor is not None and state.last_win_time is not None:
         _set_money(message.last_win, state.currency_code, state.last_win_minor)
         _set(message.last_win_time, state.last_win_time)
+    if state.cycle_deadline is not None:
+        _set(message.cycle_deadline, state.cycle_deadline)
     return message
 
 

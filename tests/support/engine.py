@@ -23,14 +23,15 @@ from jackpot_server.domain.draw import cycle_seed
 from jackpot_server.domain.facts import Account, Entry, Recorded, Win, WinEvent
 from jackpot_server.domain.pool import (
     Lifecycle,
-    MustHitBy,
     Odds,
     PoolConfig,
     PoolState,
+    Trigger,
     canonical_text,
     config_digest,
 )
 from jackpot_server.domain.terms import Rules
+from jackpot_server.domain.trigger import deadline_of_cycle
 from service_kit.money import MICROS
 
 ROOT_KEY = b"an engine's root key, 32 bytes ok"
@@ -40,7 +41,7 @@ NEVER = Odds(one_in=10**12, per_wager_minor=10**12)
 
 
 def pool_config(
-    trigger: Odds | MustHitBy = NEVER,
+    trigger: Trigger = NEVER,
     *,
     contribution_ppm: int = 10_000,
     reset_minor: int = 1000,
@@ -206,6 +207,7 @@ class Engine:
         for answer in decision.answers:
             if isinstance(answer, Recorded) and not answer.replayed:
                 self.recorded[answer.contribution.command.spin_id] = answer
+        self.wins |= {(win.pool_id, win.spin_id): win for win in decision.wins}
         for event in decision.events:
             self.events[event.win.operator_id].append(event)
             self.wins[event.win.pool_id, event.win.spin_id] = event.win
@@ -258,4 +260,5 @@ def _opened(key: int, pool_id: str, config: PoolConfig, now: datetime) -> PoolSt
         update_time=now,
         last_win_minor=None,
         last_win_time=None,
+        cycle_deadline=deadline_of_cycle(config.trigger, now, None),
     )

@@ -866,6 +866,7 @@ class Win(_message.Message):
     class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Win._State.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Win._State.ValueType  # 0
+        """Of a shadow pool: nobody is to be credited."""
         STATE_PAYABLE: Win._State.ValueType  # 1
         """The wallet is to be credited."""
         STATE_HELD: Win._State.ValueType  # 2
@@ -874,6 +875,7 @@ class Win(_message.Message):
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Win.State.ValueType  # 0
+    """Of a shadow pool: nobody is to be credited."""
     STATE_PAYABLE: Win.State.ValueType  # 1
     """The wallet is to be credited."""
     STATE_HELD: Win.State.ValueType  # 2
@@ -1329,6 +1331,7 @@ class Pool(_message.Message):
     NEXT_CONFIG_FIELD_NUMBER: _builtins.int
     LAST_WIN_FIELD_NUMBER: _builtins.int
     LAST_WIN_TIME_FIELD_NUMBER: _builtins.int
+    CYCLE_DEADLINE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """pools/{pool}"""
     state: Global___Pool.State.ValueType
@@ -1356,6 +1359,10 @@ class Pool(_message.Message):
     def last_win(self) -> Global___Money: ...
     @_builtins.property
     def last_win_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def cycle_deadline(self) -> _timestamp_pb2.Timestamp:
+        """By when it falls to somebody, unless nobody plays: only with `must_drop_by`."""
+
     def __init__(
         self,
         *,
@@ -1373,10 +1380,11 @@ class Pool(_message.Message):
         next_config: Global___PoolConfig | None = ...,
         last_win: Global___Money | None = ...,
         last_win_time: _timestamp_pb2.Timestamp | None = ...,
+        cycle_deadline: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "config", b"config", "last_win", b"last_win", "last_win_time", b"last_win_time", "next_config", b"next_config", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "config", b"config", "cycle_deadline", b"cycle_deadline", "last_win", b"last_win", "last_win_time", b"last_win_time", "next_config", b"next_config", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "balance_micros", b"balance_micros", "config", b"config", "cycle", b"cycle", "last_win", b"last_win", "last_win_time", b"last_win_time", "name", b"name", "next_config", b"next_config", "overflow_micros", b"overflow_micros", "reserve_micros", b"reserve_micros", "seed_commitment", b"seed_commitment", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "balance_micros", b"balance_micros", "config", b"config", "cycle", b"cycle", "cycle_deadline", b"cycle_deadline", "last_win", b"last_win", "last_win_time", b"last_win_time", "name", b"name", "next_config", b"next_config", "overflow_micros", b"overflow_micros", "reserve_micros", b"reserve_micros", "seed_commitment", b"seed_commitment", "state", b"state", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1535,7 +1543,10 @@ Global___MustHitByTrigger: _TypeAlias = MustHitByTrigger  # noqa: Y015
 
 @_typing.final
 class MustDropByTrigger(_message.Message):
-    """Falls to the first qualifying spin after a hidden moment of each period."""
+    """Falls to the first qualifying spin at or after a hidden moment of each period;
+    if none came by the period's deadline, to the first one after it. Periods end at
+    `first_deadline` and every `period` after it; both are whole seconds.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1561,7 +1572,7 @@ Global___MustDropByTrigger: _TypeAlias = MustDropByTrigger  # noqa: Y015
 
 @_typing.final
 class GameTrigger(_message.Message):
-    """Falls when the game says so (`triggered_tiers`)."""
+    """Falls to a spin whose `triggered_tiers` name the pool's tier."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1844,6 +1855,8 @@ class Draw(_message.Message):
     CYCLE_START_MICROS_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
     COMMIT_TIME_FIELD_NUMBER: _builtins.int
+    CYCLE_START_TIME_FIELD_NUMBER: _builtins.int
+    CYCLE_DEADLINE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """pools/{pool}/draws/{spin_id}"""
     pool: _builtins.str
@@ -1861,8 +1874,8 @@ class Draw(_message.Message):
     """
     threshold: _builtins.bytes
     reached: _builtins.int
-    """For hidden amounts and moments: what was reached, and what it had to reach
-    (0 until the cycle has closed).
+    """For hidden amounts (micros) and moments (microseconds since 1970, UTC): what was
+    reached, and what it had to reach (0 until the cycle has closed).
     """
     hidden: _builtins.int
     won: _builtins.bool
@@ -1882,6 +1895,14 @@ class Draw(_message.Message):
     def commit_time(self) -> _timestamp_pb2.Timestamp:
         """When the commitment was stored."""
 
+    @_builtins.property
+    def cycle_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the cycle opened and by when it was to fall: the hidden moment lies between
+        them, and within one period of the deadline. Only with `must_drop_by`.
+        """
+
+    @_builtins.property
+    def cycle_deadline(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -1904,10 +1925,12 @@ class Draw(_message.Message):
         cycle_start_micros: _builtins.int = ...,
         key_id: _builtins.str = ...,
         commit_time: _timestamp_pb2.Timestamp | None = ...,
+        cycle_start_time: _timestamp_pb2.Timestamp | None = ...,
+        cycle_deadline: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "draw_time", b"draw_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "cycle_deadline", b"cycle_deadline", "cycle_start_time", b"cycle_start_time", "draw_time", b"draw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_seed", b"client_seed", "commit_time", b"commit_time", "config_json", b"config_json", "config_sha256", b"config_sha256", "cycle", b"cycle", "cycle_start_micros", b"cycle_start_micros", "draw_time", b"draw_time", "hidden", b"hidden", "key_id", b"key_id", "name", b"name", "pool", b"pool", "reached", b"reached", "seed", b"seed", "seed_commitment", b"seed_commitment", "spin_id", b"spin_id", "threshold", b"threshold", "value", b"value", "wager_minor", b"wager_minor", "won", b"won"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_seed", b"client_seed", "commit_time", b"commit_time", "config_json", b"config_json", "config_sha256", b"config_sha256", "cycle", b"cycle", "cycle_deadline", b"cycle_deadline", "cycle_start_micros", b"cycle_start_micros", "cycle_start_time", b"cycle_start_time", "draw_time", b"draw_time", "hidden", b"hidden", "key_id", b"key_id", "name", b"name", "pool", b"pool", "reached", b"reached", "seed", b"seed", "seed_commitment", b"seed_commitment", "spin_id", b"spin_id", "threshold", b"threshold", "value", b"value", "wager_minor", b"wager_minor", "won", b"won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

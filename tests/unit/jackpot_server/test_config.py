@@ -153,7 +153,9 @@ trigger = { odds = { one_in = 0, per = 1 }, must_hit_by = { floor_minor = 1, cei
             "contribution_ppm = 600000\nreserve_ppm = 400001",
             "pools.mini.reserve_ppm",
         ),
-        ("must_hit_by = { floor", "must_drop_by = { floor", "pools.mini.trigger.must_drop_by"),
+        ("must_hit_by = { floor", "lottery = { floor", "pools.mini.trigger.lottery"),
+        ("must_hit_by = { floor", "must_drop_by = { floor", "pools.mini.trigger.must_drop_by.period_s"),
+        ("must_hit_by = { floor", "game = { floor", "pools.mini.trigger.game.floor_minor"),
     ],
 )
 def test_what_contradicts_itself_is_refused(was: str, becomes: str, key: str) -> None:
@@ -227,3 +229,43 @@ def test_every_seed_of_the_demo_is_funded_by_its_reserve_in_expectation() -> Non
 def test_the_canonical_text_is_json() -> None:
     for config in read_file(DEMO).values():
         assert json.loads(canonical_text(config))["currency_code"] == "COIN"
+
+
+def with_trigger(text: str) -> str:
+    return SMALL[: SMALL.index("trigger = ")] + text + "\n"
+
+
+def test_must_drop_by_is_read_with_its_period_and_first_deadline_in_utc() -> None:
+    text = with_trigger(
+        "trigger = { must_drop_by = { period_s = 86400, first_deadline = 2026-01-01T22:00:00+01:00 } }"
+    )
+    [config] = parse(text.encode()).values()
+    assert config.trigger == MustDropBy(86_400, datetime(2026, 1, 1, 21, tzinfo=UTC))
+    assert parse_canonical(canonical_text(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("period_s", "first_deadline", "key"),
+    [
+        ("59", "2026-01-01T22:00:00Z", "period_s"),
+        ("31622401", "2026-01-01T22:00:00Z", "period_s"),
+        ("86400.0", "2026-01-01T22:00:00Z", "period_s"),
+        ("86400", "2026-01-01T22:00:00", "first_deadline"),
+        ("86400", "2026-01-01T22:00:00.5Z", "first_deadline"),
+        ("86400", "1999-12-31T23:59:59Z", "first_deadline"),
+        ("86400", "2026-01-01", "first_deadline"),
+        ("86400", '"2026-01-01T22:00:00Z"', "first_deadline"),
+    ],
+)
+def test_a_wrong_period_or_deadline_is_named(period_s: str, first_deadline: str, key: str) -> None:
+    text = with_trigger(
+        f"trigger = {{ must_drop_by = {{ period_s = {period_s}, first_deadline = {first_deadline} }} }}"
+    )
+    assert [problem.split(":")[0] for problem in problems_of(text)] == [
+        f"pools.mini.trigger.must_drop_by.{key}"
+    ]
+
+
+def test_the_games_word_needs_nothing_but_its_name() -> None:
+    [config] = parse(with_trigger("trigger = { game = {} }").encode()).values()
+    assert config.trigger == GameSays()

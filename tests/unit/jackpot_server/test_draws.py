@@ -24,7 +24,7 @@ from jackpot_server.domain.facts import Proof, Recorded
 from jackpot_server.domain.pool import MustHitBy, Odds
 from jackpot_server.domain.trigger import OddsDraw
 from service_kit.money import MICROS
-from tests.support.engine import ALWAYS, ROOT_KEY, Engine, pool_config, spin
+from tests.support.engine import ALWAYS, ROOT_KEY, START, Engine, pool_config, spin
 
 DIGEST = bytes(32)
 
@@ -209,5 +209,6 @@ def test_pr_12_a_draw_wins_below_its_threshold_and_not_at_it() -> None:
     trigger = OddsDraw(Odds(one_in=2**256, per_wager_minor=1), "major", 1, bytes(32), DIGEST)
     spin_id = spin(1).spin_id
     value = Draws(bytes(32)).draw(draw_prefix("major", 1), spin_id.bytes, draw_suffix("", DIGEST))
-    assert trigger.falls(spin(1, wager_minor=value), 0) is None  # these odds make the wager the threshold
-    assert trigger.falls(spin(1, wager_minor=value + 1), 0) == Proof(value=value, threshold=value + 1)
+    # These odds make the wager the threshold.
+    assert trigger.falls(spin(1, wager_minor=value), 0, START) is None
+    assert trigger.falls(spin(1, wager_minor=value + 1), 0, START) == Proof(value=value, threshold=value + 1)

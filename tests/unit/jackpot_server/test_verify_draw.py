@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from jackpot_server import verify_draw
 from jackpot_server.domain.draw import commitment
 from jackpot_server.domain.facts import Recorded, Share
-from jackpot_server.domain.pool import MustHitBy, Odds, PoolConfig, canonical_text, config_digest
+from jackpot_server.domain.pool import (
+    GameSays,
+    MustDropBy,
+    MustHitBy,
+    Odds,
+    PoolConfig,
+    canonical_text,
+    config_digest,
+)
 from jackpot_server.domain.repeat_draw import DrawRecord, publish
 from jackpot_server.verify_draw import verify
 from jackpot_server.wire import answers
@@ -28,6 +36,8 @@ from tests.support.engine import START, Engine, pool_config, spin
 PROGRAM = Path(verify_draw.__file__)
 EVEN = pool_config(Odds(one_in=2, per_wager_minor=100))
 MYSTERY = pool_config(MustHitBy(1000, 1010), contribution_ppm=10_000)
+# A spin a second: a pool falls about every seventh.
+TIMED = pool_config(MustDropBy(7, START + timedelta(seconds=3)))
 
 
 @st.composite
@@ -38,6 +48,11 @@ def configs(draw: st.DrawFn) -> PoolConfig:
         st.one_of(
             st.builds(Odds, st.integers(1, 60), st.integers(1, 200)),
             st.builds(MustHitBy, st.integers(1, ceiling), st.just(ceiling)),
+            st.builds(
+                MustDropBy,
+                st.integers(1, 20),
+                st.builds(lambda s: START + timedelta(seconds=s), st.integers(-50, 50)),
+            ),
         )
     )
     rate = draw(st.integers(10_000, 500_000))
@@ -47,8 +62,12 @@ def configs(draw: st.DrawFn) -> PoolConfig:
 def published(engine: Engine, config: PoolConfig, *, also_running: bool = False) -> list[dict[str, Any]]:
     """The records of all draws of the engine's only pool, as grpcurl prints them; of closed cycles."""
     text = canonical_text(config)
-    starts = {1: config.reset_minor * 1_000_000}
-    starts |= {win.cycle: win.proof.cycle_start_micros or 0 for win in engine.wins.values()}
+    pool = engine.pool("pool")
+    opened: dict[int, tuple[Any, ...]] = {
+        win.cycle: (win.proof.cycle_start_micros, win.proof.cycle_start_time, win.proof.cycle_deadline)
+        for win in engine.wins.values()
+    }
+    opened[pool.cycle] = (pool.cycle_start_micros, pool.cycle_start_time, pool.cycle_deadline)
     records = []
     for recorded in engine.recorded.values():
         command, share = recorded.contribution.command, Share(*recorded.contribution.shares[0])
@@ -62,7 +81,9 @@ def published(engine: Engine, config: PoolConfig, *, also_running: bool = False)
             config_json=text,
             config_sha256=config_digest(text),
             balance_micros=share.balance_micros,
-            cycle_start_micros=starts.get(share.cycle),
+            cycle_start_micros=opened[share.cycle][0],
+            cycle_start_time=opened[share.cycle][1],
+            cycle_deadline=opened[share.cycle][2],
             is_over=share.cycle < engine.pool("pool").cycle,
             won=("pool", command.spin_id) in engine.wins,
             key_id="root-1",
@@ -81,10 +102,9 @@ def published(engine: Engine, config: PoolConfig, *, also_running: bool = False)
 
 def played(config: PoolConfig, wagers: list[tuple[int, str]]) -> Engine:
     engine = Engine({"pool": config})
-    answered = engine.submit(
-        *(spin(number, wager, client_seed=seed) for number, (wager, seed) in enumerate(wagers, 1))
-    )
-    assert all(isinstance(answer, Recorded) for answer in answered)
+    for number, (wager, seed) in enumerate(wagers, 1):  # a batch each: its clock is its own
+        [answer] = engine.submit(spin(number, wager, client_seed=seed))
+        assert isinstance(answer, Recorded)
     return engine
 
 
@@ -123,7 +143,7 @@ ALTERED = [
     ("cycle", lambda value: str(int(value) + 1)),
     ("spinId", lambda value: "ffffffff" + value[8:]),
     ("configSha256", flipped),
-    ("configJson", lambda value: value.replace(":2000", ":2001").replace('"Pool"', '"P00l"')),
+    ("configJson", lambda value: value.replace('"Pool"', '"P00l"')),
     ("seedCommitment", flipped),
     ("seed", flipped),
     ("won", lambda value: not value),
@@ -140,12 +160,20 @@ ALTERED_AMOUNTS = [
     ("hidden", lambda value: str(int(value) + 1)),
     ("cycleStartMicros", lambda value: str(int(value) + 1)),
 ]
+ALTERED_MOMENTS = [
+    ("reached", lambda value: str(int(value) + 1)),
+    ("hidden", lambda value: str(int(value) - 1)),
+    ("cycleStartTime", lambda value: value.replace("2026", "2027")),
+    ("cycleDeadline", lambda value: value.replace("2026", "2027")),
+    ("drawTime", lambda value: value.replace("2026", "2027")),
+]
 
 
 @pytest.mark.parametrize(
     ("config", "field", "alter"),
     [(EVEN, *each) for each in ALTERED + ALTERED_ODDS]
-    + [(MYSTERY, *each) for each in ALTERED + ALTERED_AMOUNTS],
+    + [(MYSTERY, *each) for each in ALTERED + ALTERED_AMOUNTS]
+    + [(TIMED, *each) for each in ALTERED + ALTERED_MOMENTS],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_pr_15_an_altered_record_is_not_proved(config: PoolConfig, field: str, alter: Any) -> None:
@@ -154,12 +182,12 @@ def test_pr_15_an_altered_record_is_not_proved(config: PoolConfig, field: str, a
         assert wrong(draw | {field: alter(draw.get(field, False))}), draw
 
 
-@pytest.mark.parametrize("config", [EVEN, MYSTERY], ids=["odds", "must hit by"])
+@pytest.mark.parametrize("config", [EVEN, MYSTERY, TIMED], ids=["odds", "must hit by", "must drop by"])
 def test_pr_15_a_record_that_lacks_something_is_not_proved(config: PoolConfig) -> None:
     for draw in draws_of(config):
         # A text that is not in the proof, and what JSON leaves out where it is false.
         for field in (
-            draw.keys() - {"keyId", "won"} - ({"wagerMinor", "clientSeed"} if config is MYSTERY else set())
+            draw.keys() - {"keyId", "won"} - ({"wagerMinor", "clientSeed"} if config is not EVEN else set())
         ):
             assert wrong({name: value for name, value in draw.items() if name != field}), field
 
@@ -204,7 +232,14 @@ def test_whatever_stands_in_a_record_is_answered(data: st.DataObject) -> None:
         assert verify(document)
 
 
-FEW = draws_of(EVEN)[:2] + draws_of(MYSTERY)[:2]
+FEW = [draw for config in (EVEN, MYSTERY, TIMED) for draw in draws_of(config)[:2]]
+
+
+def test_where_the_game_decides_nothing_was_drawn_and_nothing_is_proved() -> None:
+    text = canonical_text(pool_config(GameSays()))
+    digest = base64.b64encode(config_digest(text)).decode()
+    [step] = [s for s in verify(FEW[0] | {"configJson": text, "configSha256": digest}) if not s.is_right]
+    assert "the game itself decides" in step.account
 
 
 def test_the_same_name_twice_in_a_record_is_refused(tmp_path: Path) -> None:
