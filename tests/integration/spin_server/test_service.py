@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import grpc
 import grpc.aio
 import pytest
@@ -314,10 +315,25 @@ async def ended(call: Any) -> None:
         await call
 
 
+@contextlib.asynccontextmanager
+async def locked_wallets(dsn: str) -> AsyncIterator[None]:
+    """Nobody else can change a wallet while the block runs."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM wallets FOR UPDATE")
+            yield
+    finally:
+        await connection.close()
+
+
 async def test_more_than_may_wait_is_refused_at_once_and_leaves_nothing(spins_dsn: str) -> None:
     async with serving(spins_dsn, jackpot_mode="off", max_waiting=20, max_batch=5) as client:
         await client.fund(amount_minor=100_000)
-        results = await asyncio.gather(*(client.settle() for _ in range(400)), return_exceptions=True)
+        async with locked_wallets(spins_dsn):
+            calls = [asyncio.ensure_future(client.settle()) for _ in range(400)]
+            await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        results = await asyncio.gather(*calls, return_exceptions=True)
         refused = [result for result in results if isinstance(result, grpc.aio.AioRpcError)]
         assert refused
         assert {read_error(error).reason for error in refused} == {"OVERLOADED"}
