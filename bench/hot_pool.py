@@ -34,7 +34,7 @@ from bench.settings import Effort
 from jackpot_server.committer import Committer
 from jackpot_server.domain.commands import Contribute
 from jackpot_server.domain.pool import PoolView
-from jackpot_server.keys import parse_root_key
+from jackpot_server.keys import RootKeys, parse_root_key
 from service_kit import database
 from service_kit.telemetry import configure_logging
 from tests.support.stack import Scene, demo
@@ -123,7 +123,7 @@ async def serve_phases(side: str) -> None:
     )
     key_text = os.environ["JACKPOT_ROOT_KEY"]
     if side == "ours":
-        committer = Committer(connect, parse_root_key("root-1", key_text), on_commit=_unseen)
+        committer = Committer(connect, RootKeys(parse_root_key("root-1", key_text)), on_commit=_unseen)
         await committer.start()
         act: Act = committer.contribute
     else:

@@ -120,14 +120,14 @@ async def seat_pools(dsn: str, stack: Stack) -> None:
     """The jackpots' tables, and the stack's own pools in them."""
     from jackpot_server.apply import apply
     from jackpot_server.config import read_file
-    from jackpot_server.keys import parse_root_key
+    from jackpot_server.keys import RootKeys, parse_root_key
 
     connection = await asyncpg.connect(dsn)
     try:
         for file in sorted((ROOT / "jackpot_server/migrations/versions").glob("*.sql")):
             await connection.execute(file.read_text())
-        key = parse_root_key("root", stack.template.root_key)
-        await apply(connection, read_file(stack.template.pools), key, actor="bench", reason="bench")
+        keys = RootKeys(parse_root_key("root", stack.template.root_key))
+        await apply(connection, read_file(stack.template.pools), keys, actor="bench", reason="bench")
     finally:
         await connection.close()
 

@@ -117,12 +117,16 @@ JACKPOTS_CHECKS: Mapping[str, str] = {
           LEFT JOIN contribution_shares s ON s.spin_id = w.spin_id AND s.pool_key = w.pool_key
          WHERE s.skip_reason IS DISTINCT FROM 0""",
     "win that its draw did not give": """
-        SELECT pool_key, spin_id::text, draw_value, draw_threshold, reached, hidden FROM wins
+        SELECT w.pool_key, spin_id::text, draw_value, draw_threshold, reached, hidden FROM wins w
+          JOIN pool_configs c ON c.pool_key = w.pool_key AND c.version = w.config_version
          WHERE NOT coalesce(length(draw_threshold) > length(draw_value) OR draw_value < draw_threshold,
-                            reached >= hidden, false)""",
-    "cycle of a pool not won exactly once": """
-        SELECT p.pool_id, p.cycle, count(w.cycle) FROM pools p LEFT JOIN wins w USING (pool_key)
-         GROUP BY p.pool_id, p.cycle HAVING count(w.cycle) <> p.cycle - 1""",
+                            reached >= hidden, config::jsonb ? 'game')""",
+    "cycle of a pool neither won exactly once nor ended without a win": """
+        SELECT p.pool_id, p.cycle, count(c.cycle), count(DISTINCT c.cycle) FROM pools p
+          LEFT JOIN (SELECT pool_key, cycle FROM wins
+                      UNION ALL SELECT pool_key, cycle FROM unwon_cycles) c USING (pool_key)
+         GROUP BY p.pool_id, p.cycle
+        HAVING count(c.cycle) <> p.cycle - 1 OR count(DISTINCT c.cycle) <> p.cycle - 1""",
     "win events have a gap": """
         SELECT o.operator_id, o.win_event_sequence, count(e.sequence), max(e.sequence) FROM operators o
           LEFT JOIN win_events e USING (operator_id) GROUP BY o.operator_id, o.win_event_sequence

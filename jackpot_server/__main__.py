@@ -1,19 +1,24 @@
-"""python -m jackpot_server serve | migrate | apply FILE | verify-draw FILE | probe | monitor"""
+"""python -m jackpot_server serve | migrate | apply | keys | new-cycles | verify-draw | probe | monitor"""
 
 import asyncio
 import getpass
 import os
 import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
+import asyncpg
 import typer
 from rich.console import Console
 
 from jackpot_server import config, verify_draw
 from jackpot_server.app import JackpotServer
 from jackpot_server.apply import Applied, apply
+from jackpot_server.key_report import KeyUse, key_uses, told
 from jackpot_server.monitor import Sources, live, once
+from jackpot_server.new_cycles import Begun, KeyWasUsed, begin_new_cycles
 from jackpot_server.probe import ProbePlan
 from jackpot_server.probe import probe as run_probe
 from jackpot_server.settings import ApplySettings, JackpotSettings, MigrateSettings
@@ -21,6 +26,8 @@ from service_kit import database, migrate
 from service_kit.errors import StartRefused
 from service_kit.process import run
 from service_kit.settings import load
+
+T = TypeVar("T")
 
 cli = typer.Typer(
     help="The jackpot server: contributions in, wins out.",
@@ -69,6 +76,43 @@ def apply_command(
     for verb in ("created", "changed", "unchanged", "left_alone"):
         if pool_ids := getattr(applied, verb):
             typer.echo(f"{verb.replace('_', ' ')}: {', '.join(pool_ids)}")
+
+
+@cli.command("keys")
+def keys_command() -> None:
+    """Show which root keys the committed cycles need; status 1 if one that is needed is not configured."""
+    settings = load(ApplySettings)
+
+    async def look() -> list[KeyUse]:
+        async with _owners_connection(settings, "jackpot_server keys") as connection:
+            return await key_uses(connection, settings.read_root_keys())
+
+    uses = _run_or_say_why(look())
+    newest_id = settings.root_key_id
+    for use in uses:
+        typer.echo(told(use, newest_id))
+    if any(use.open_cycles and not use.is_here for use in uses):
+        raise typer.Exit(1)
+
+
+@cli.command("new-cycles")
+def new_cycles_command(
+    reason: Annotated[str, typer.Option(help="why: restored from which backup, which key was lost or known")],
+    actor: Annotated[str, typer.Option(help="who, for the record")] = "",
+) -> None:
+    """Start a new cycle of every pool under a new root key: after a restore, or when a key was lost or seen.
+
+    Amounts stay as they are. Set JACKPOT_ROOT_KEY… and JACKPOT_ROOT_KEY_ID to a key that was never used.
+    """
+    settings = load(ApplySettings)
+
+    async def begin() -> list[Begun]:
+        async with _owners_connection(settings, "jackpot_server new-cycles") as connection:
+            keys = settings.read_root_keys()
+            return await begin_new_cycles(connection, keys, actor=actor or _who_runs_this(), reason=reason)
+
+    for begun in _run_or_say_why(begin()):
+        typer.echo(f"{begun.pool_id}: cycle {begun.ended_cycle} has ended, cycle {begun.cycle} has begun")
 
 
 @cli.command("verify-draw")
@@ -130,14 +174,30 @@ def monitor_command(
         asyncio.run(live(sources, Console()))
 
 
-async def _apply(settings: ApplySettings, file: Path, actor: str, reason: str) -> Applied:
-    pools = config.read_file(file)
-    connection = await database.connect(settings.owner_dsn, application_name="jackpot_server apply")
+@asynccontextmanager
+async def _owners_connection(settings: ApplySettings, name: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the owner's to a migrated database."""
+    connection = await database.connect(settings.owner_dsn, application_name=name)
     try:
         await migrate.assert_migrated(connection, "jackpot_server")
-        return await apply(connection, pools, settings.read_root_key(), actor=actor, reason=reason)
+        yield connection
     finally:
         await connection.close()
+
+
+def _run_or_say_why(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` comes to; status 1 and a line on stderr if it cannot be done."""
+    try:
+        return asyncio.run(work)
+    except (StartRefused, KeyWasUsed, OSError) as refused:
+        typer.echo(str(refused), err=True)
+        raise typer.Exit(1) from None
+
+
+async def _apply(settings: ApplySettings, file: Path, actor: str, reason: str) -> Applied:
+    pools = config.read_file(file)
+    async with _owners_connection(settings, "jackpot_server apply") as connection:
+        return await apply(connection, pools, settings.read_root_keys(), actor=actor, reason=reason)
 
 
 if __name__ == "__main__":

@@ -35,11 +35,11 @@ class JackpotServer:
         url = settings.cache_url.get_secret_value()
         self._cache = SnapshotCache(url, settings.cache_prefix) if url else None
         self._snapshots = SnapshotWriter(self._cache, answers.pool_snapshot) if self._cache else None
-        root_key = settings.read_root_key()
-        draws = DrawReads(self._connections, root_key)
+        root_keys = settings.read_root_keys()
+        draws = DrawReads(self._connections, root_keys)
         self._committer = Committer(
             partial(settings.connect, "jackpot_server committer"),
-            root_key,
+            root_keys,
             on_commit=self._show,
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,

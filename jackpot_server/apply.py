@@ -10,7 +10,7 @@ from jackpot_server.catalog_store import KnownPool
 from jackpot_server.config import InvalidConfig
 from jackpot_server.domain.decide import COMMITTED_AHEAD
 from jackpot_server.domain.pool import PoolConfig, canonical_text
-from jackpot_server.keys import RootKey
+from jackpot_server.keys import RootKeys
 from jackpot_server.seeds import CommittedSeeds
 
 
@@ -27,7 +27,7 @@ class Applied:
 async def apply(
     connection: asyncpg.Connection,
     wanted: Mapping[str, PoolConfig],
-    root_key: RootKey,
+    root_keys: RootKeys,
     *,
     actor: str,
     reason: str,
@@ -45,7 +45,7 @@ async def apply(
         for pool_id, config in wanted.items():
             known = pools.get(pool_id)
             if known is None:
-                await _create(connection, pool_id, config, root_key, actor, reason)
+                await _create(connection, pool_id, config, root_keys, actor, reason)
                 applied.created.append(pool_id)
             elif known.config_text == canonical_text(config):
                 applied.unchanged.append(pool_id)
@@ -73,7 +73,7 @@ async def _create(
     connection: asyncpg.Connection,
     pool_id: str,
     config: PoolConfig,
-    root_key: RootKey,
+    root_keys: RootKeys,
     actor: str,
     reason: str,
 ) -> None:
@@ -81,5 +81,5 @@ async def _create(
     await catalog_store.insert_config(connection, pool_key, 1, config, actor, reason)
     cycles = [(pool_key, cycle) for cycle in range(1, COMMITTED_AHEAD + 2)]
     await catalog_store.insert_commitments(
-        connection, CommittedSeeds(root_key).new(cycles, {pool_key: pool_id})
+        connection, CommittedSeeds(root_keys).new(cycles, {pool_key: pool_id})
     )

@@ -13,7 +13,7 @@ from jackpot_server.domain.commands import Acknowledge, Contribute
 from jackpot_server.domain.decide import Command
 from jackpot_server.domain.facts import Acknowledged, Recorded
 from jackpot_server.domain.pool import PoolView
-from jackpot_server.keys import RootKey
+from jackpot_server.keys import RootKeys
 from jackpot_server.narration import Narration
 from jackpot_server.transaction import Answer, JackpotTransaction
 from service_kit.batch_writer import BatchWriter
@@ -32,7 +32,7 @@ class Committer:
     def __init__(
         self,
         connect: Callable[[], Awaitable[asyncpg.Connection]],
-        root_key: RootKey,
+        root_keys: RootKeys,
         *,
         on_commit: Callable[[Sequence[PoolView]], None],
         max_batch: int = MAX_BATCH,
@@ -40,7 +40,7 @@ class Committer:
     ) -> None:
         self._narration = Narration()
         self._connect = connect
-        self._transaction = JackpotTransaction(root_key, on_commit, self._narration)
+        self._transaction = JackpotTransaction(root_keys, on_commit, self._narration)
         self._writer: BatchWriter[Command, Answer] = BatchWriter(
             connect,
             self._transaction,

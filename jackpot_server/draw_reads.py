@@ -6,7 +6,7 @@ from jackpot_server.domain.draw import commitment
 from jackpot_server.domain.facts import SkipReason
 from jackpot_server.domain.pool import Lifecycle
 from jackpot_server.domain.repeat_draw import DrawRecord, PublishedDraw, publish
-from jackpot_server.keys import RootKey
+from jackpot_server.keys import RootKeys
 from jackpot_server.reads import ReadConnections
 
 # In the order of DrawRecord. One statement, so that no cycle is half open: whoever sees the cycle closed sees
@@ -39,9 +39,9 @@ SELECT p.pool_id, s.cycle, c.spin_id, c.client_seed, c.wager_minor, k.config, k.
 class DrawReads:
     """May be asked again; nothing is changed."""
 
-    def __init__(self, connections: ReadConnections, root_key: RootKey) -> None:
+    def __init__(self, connections: ReadConnections, root_keys: RootKeys) -> None:
         self._fetch = connections.fetch
-        self._root_key = root_key
+        self._root_keys = root_keys
 
     async def draw(self, pool_id: str, spin_id: UUID) -> PublishedDraw | None:
         """What may be known of the spin's draw in the pool; None if it made none there."""
@@ -53,5 +53,8 @@ class DrawReads:
 
     def _seed(self, record: DrawRecord) -> bytes | None:
         """The seed that was committed, or none: of another root key it would prove the wrong thing."""
-        seed = self._root_key.seed(record.pool_id, record.cycle)
+        root_key = self._root_keys.get(record.key_id)
+        if root_key is None:
+            return None
+        seed = root_key.seed(record.pool_id, record.cycle)
         return seed if commitment(seed) == record.seed_commitment else None

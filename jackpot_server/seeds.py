@@ -1,10 +1,10 @@
-"""The seeds of committed cycles, derived from the root key and checked against what was published."""
+"""The seeds of committed cycles, derived from the root keys and checked against what was published."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from jackpot_server.domain.draw import commitment
-from jackpot_server.keys import RootKey
+from jackpot_server.keys import RootKeys
 from service_kit.errors import StartRefused
 
 
@@ -20,8 +20,8 @@ class Commitment(NamedTuple):
 class CommittedSeeds(Mapping[tuple[int, int], bytes]):
     """Seeds by pool key and cycle: only of cycles whose commitments are in the database."""
 
-    def __init__(self, root_key: RootKey) -> None:
-        self._root_key = root_key
+    def __init__(self, root_keys: RootKeys) -> None:
+        self._root_keys = root_keys
         self._seeds: dict[tuple[int, int], bytes] = {}
 
     def __getitem__(self, pool_and_cycle: tuple[int, int]) -> bytes:
@@ -36,17 +36,19 @@ class CommittedSeeds(Mapping[tuple[int, int], bytes]):
     def add(self, committed: Iterable[Commitment], pool_ids: Mapping[int, str]) -> None:
         """Takes commitments as they are in the database.
 
-        Raises StartRefused if one was made with another root key: draws would not follow from it.
+        Raises StartRefused if one was made with a root key that is not here: draws would not follow from it.
         """
         for pool_key, cycle, key_id, sha256 in committed:
             if (pool_key, cycle) in self._seeds:
                 continue
-            if key_id != self._root_key.key_id:
+            root_key = self._root_keys.get(key_id)
+            if root_key is None:
+                known = ", ".join(repr(key.key_id) for key in self._root_keys)
                 raise StartRefused(
-                    f"The seeds of pool {pool_ids[pool_key]} are committed with the root key {key_id!r}, "
-                    f"but this server has {self._root_key.key_id!r}."
+                    f"The seeds of pool {pool_ids[pool_key]} from cycle {cycle} on are committed with the "
+                    f"root key {key_id!r}, but this server has {known}."
                 )
-            seed = self._root_key.seed(pool_ids[pool_key], cycle)
+            seed = root_key.seed(pool_ids[pool_key], cycle)
             if commitment(seed) != sha256:
                 raise StartRefused(
                     f"The root key {key_id!r} is not the one with which the seeds of pool "
@@ -56,7 +58,7 @@ class CommittedSeeds(Mapping[tuple[int, int], bytes]):
 
     def new(self, cycles: Iterable[tuple[int, int]], pool_ids: Mapping[int, str]) -> list[Commitment]:
         """Commitments to write for further cycles. Their seeds are not used before `add` has them back."""
-        key = self._root_key
+        key = self._root_keys.newest
         return [
             Commitment(pool_key, cycle, key.key_id, commitment(key.seed(pool_ids[pool_key], cycle)))
             for pool_key, cycle in cycles

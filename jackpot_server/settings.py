@@ -5,21 +5,36 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from jackpot_server.keys import RootKey, parse_root_key, read_root_key
+from jackpot_server.keys import (
+    RootKey,
+    RootKeys,
+    older_root_keys,
+    parse_root_key,
+    read_root_key,
+    root_key_of_command,
+)
+from service_kit.errors import StartRefused
 from service_kit.settings import Address, OwnerSettings, Port, ServerSettings
 
 
 class RootKeySettings(BaseSettings):
-    """The secret from which the seeds of all cycles follow."""
+    """The secrets from which the seeds of all cycles follow."""
 
     root_key: SecretStr | None = Field(
         default=None, description="the root key, at least 32 bytes as hexadecimal or base64"
+    )
+    root_key_command: str = Field(
+        default="", description="a command that prints the root key, without a shell"
     )
     root_key_file: Path | None = Field(
         default=None, validate_default=True, description="a file with the root key"
     )
     root_key_id: str = Field(
         default="root-1", pattern=r"^[!-~]{1,64}$", description="the root key's public name"
+    )
+    old_root_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="keys before it, while cycles or draws of theirs are needed: ID=file:PATH; ID=KEY; …",
     )
 
     # Of the fields, not of the whole, so that they are named together with whatever else is wrong.
@@ -33,18 +48,33 @@ class RootKeySettings(BaseSettings):
     @field_validator("root_key_file")
     @classmethod
     def _is_the_only_key(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        if "root_key" in info.data and (info.data["root_key"] is None) == (file is None):
-            raise ValueError("set either JACKPOT_ROOT_KEY or JACKPOT_ROOT_KEY_FILE")
+        if "root_key" in info.data and "root_key_command" in info.data:
+            sources = (
+                info.data["root_key"] is not None,
+                file is not None,
+                bool(info.data["root_key_command"]),
+            )
+            if sum(sources) != 1:
+                raise ValueError(
+                    "set one of JACKPOT_ROOT_KEY, JACKPOT_ROOT_KEY_FILE and JACKPOT_ROOT_KEY_COMMAND"
+                )
         if file is not None:
             read_root_key("", file)
         return file
 
-    def read_root_key(self) -> RootKey:
-        """The root key. ValueError, without it, if its file is not what it was."""
+    def read_root_keys(self) -> RootKeys:
+        """The root key and those before it. StartRefused, without any of them, if one cannot be read."""
+        try:
+            return RootKeys(self._newest(), *older_root_keys(self.old_root_keys.get_secret_value()))
+        except ValueError as error:
+            raise StartRefused(f"The root keys: {error}.") from None
+
+    def _newest(self) -> RootKey:
         if self.root_key is not None:
             return parse_root_key(self.root_key_id, self.root_key.get_secret_value())
-        assert self.root_key_file is not None
-        return read_root_key(self.root_key_id, self.root_key_file)
+        if self.root_key_file is not None:
+            return read_root_key(self.root_key_id, self.root_key_file)
+        return root_key_of_command(self.root_key_id, self.root_key_command)
 
 
 class MigrateSettings(OwnerSettings):

@@ -26,7 +26,7 @@ from jackpot_server.domain.errors import Reason, Refused
 from jackpot_server.domain.facts import Acknowledged, Recorded
 from jackpot_server.domain.pool import PoolView, pool_view
 from jackpot_server.domain.terms import Rules
-from jackpot_server.keys import RootKey
+from jackpot_server.keys import RootKeys
 from jackpot_server.narration import Narration
 from jackpot_server.recall import read_acknowledgements, read_contributions, read_wins
 from jackpot_server.seeds import Commitment, CommittedSeeds
@@ -67,11 +67,11 @@ class JackpotTransaction:
 
     def __init__(
         self,
-        root_key: RootKey,
+        root_keys: RootKeys,
         on_commit: Callable[[Sequence[PoolView]], None],
         narration: Narration,
     ) -> None:
-        self._seeds = CommittedSeeds(root_key)
+        self._seeds = CommittedSeeds(root_keys)
         self._on_commit = on_commit
         self._narration = narration
         self._rules: Rules | None = None

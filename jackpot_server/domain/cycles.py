@@ -18,15 +18,15 @@ class Activated(NamedTuple):
     entries: Sequence[Entry]
 
 
-def next_cycle(pool: PoolState, newest: PoolConfig, now: datetime) -> PoolState:
-    """The pool in a new cycle: its amounts stay, its newest configuration and another seed begin.
+def next_cycle(pool: PoolState, newest: PoolConfig, now: datetime, cycle: int | None = None) -> PoolState:
+    """The pool in a new cycle, the next one or `cycle`: its amounts stay, its newest configuration begins.
 
-    The cycle that ends is to be kept in `unwon_cycles`, the seeds up to COMMITTED_AHEAD cycles beyond the new
-    one are to be committed in the same transaction.
+    The cycles that end or are left out are to be kept in `unwon_cycles`, the seeds up to COMMITTED_AHEAD
+    cycles beyond the new one are to be committed in the same transaction.
     """
     return replace(
         pool,
-        cycle=pool.cycle + 1,
+        cycle=pool.cycle + 1 if cycle is None else cycle,
         cycle_config_version=pool.config_version,
         cycle_start_micros=pool.current_micros,
         cycle_start_time=now,

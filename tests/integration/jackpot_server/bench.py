@@ -14,11 +14,11 @@ from jackpot_server.committer import Committer
 from jackpot_server.domain.commands import Contribute
 from jackpot_server.domain.facts import Recorded, Win
 from jackpot_server.domain.pool import Odds, PoolConfig, PoolView
-from jackpot_server.keys import RootKey
+from jackpot_server.keys import RootKey, RootKeys
 from service_kit.database import connect
 from tests.support.engine import NEVER, pool_config, spin
 
-ROOT_KEY = RootKey("root-1", bytes(range(32)))
+ROOT_KEYS = RootKeys(RootKey("root-1", bytes(range(32))))
 # About every fifth spin of 1.00 wins.
 OFTEN = Odds(one_in=5, per_wager_minor=100)
 # A game that wins nothing.
@@ -75,13 +75,13 @@ async def open_bench(
     dsn: str,
     pools: Mapping[str, PoolConfig] = POOLS,
     *,
-    root_key: RootKey = ROOT_KEY,
+    root_keys: RootKeys = ROOT_KEYS,
     lock_timeout_ms: int = 200,
     on_commit: Callable[[Sequence[PoolView]], None] | None = None,
 ) -> AsyncIterator[Bench]:
     """A committer over `dsn`, where `pools` are applied first; several may share it, as replicas do."""
     look = await connect(dsn, application_name="test")
-    await apply(look, pools, root_key, actor="test", reason="test")
+    await apply(look, pools, root_keys, actor="test", reason="test")
     statements: list[str] = []
     views: list[PoolView] = []
 
@@ -91,7 +91,7 @@ async def open_bench(
         connection.add_query_logger(lambda logged: statements.append(logged.query))
         return connection
 
-    committer = Committer(as_the_application, root_key, on_commit=on_commit or views.extend)
+    committer = Committer(as_the_application, root_keys, on_commit=on_commit or views.extend)
     try:
         await committer.start()
         yield Bench(committer, look, statements, views)

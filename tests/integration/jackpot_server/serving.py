@@ -136,8 +136,8 @@ async def apply_pools(dsn: str, pools: str) -> Applied:
     connection = await connect(dsn, application_name="apply")
     try:
         parsed = config.parse(pools.encode())
-        key = settings(dsn).read_root_key()
-        return await apply(connection, parsed, key, actor="test", reason="test")
+        keys = settings(dsn).read_root_keys()
+        return await apply(connection, parsed, keys, actor="test", reason="test")
     finally:
         await connection.close()
 

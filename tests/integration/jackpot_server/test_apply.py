@@ -12,12 +12,12 @@ from jackpot_server.config import InvalidConfig
 from jackpot_server.domain.draw import commitment
 from jackpot_server.domain.pool import PoolConfig, canonical_text, config_digest
 from service_kit.database import connect
-from tests.integration.jackpot_server.bench import POOLS, ROOT_KEY, findings
+from tests.integration.jackpot_server.bench import POOLS, ROOT_KEYS, findings
 from tests.support.engine import pool_config
 
 
 async def apply_all(look: asyncpg.Connection, pools: dict[str, PoolConfig]) -> Applied:
-    return await apply(look, pools, ROOT_KEY, actor="somebody", reason="because")
+    return await apply(look, pools, ROOT_KEYS, actor="somebody", reason="because")
 
 
 async def test_a_new_pool_opens_at_its_reset_funded_by_the_house(jackpots_dsn: str) -> None:
@@ -54,8 +54,8 @@ async def test_the_first_cycles_are_committed_with_the_pool(jackpots_dsn: str) -
         assert [each[:3] for each in stored] == [
             (key, cycle, "root-1") for key in (1, 2) for cycle in range(1, 18)
         ]
-        assert stored[0].sha256 == commitment(ROOT_KEY.seed("mini", 1))
-        assert stored[-1].sha256 == commitment(ROOT_KEY.seed("grand", 17))
+        assert stored[0].sha256 == commitment(ROOT_KEYS.newest.seed("mini", 1))
+        assert stored[-1].sha256 == commitment(ROOT_KEYS.newest.seed("grand", 17))
     finally:
         await look.close()
 

@@ -11,14 +11,14 @@ import pytest
 from jackpot_server.apply import apply
 from jackpot_server.domain.commands import Contribute, Outcome
 from jackpot_server.domain.facts import Recorded, Win, WinState
-from jackpot_server.keys import RootKey
+from jackpot_server.keys import RootKey, RootKeys
 from service_kit.errors import Failure, StartRefused
 from service_kit.money import MICROS
 from tests.integration.jackpot_server.bench import (
     OFTEN,
     POOLS,
     QUIET,
-    ROOT_KEY,
+    ROOT_KEYS,
     Bench,
     findings,
     new_spin,
@@ -220,7 +220,7 @@ async def test_a_new_pool_and_a_changed_one_are_noticed_without_a_restart(jackpo
         await apply(
             bench.look,
             {"grand": changed, "another": pool_config(contribution_ppm=55)},
-            ROOT_KEY,
+            ROOT_KEYS,
             actor="a",
             reason="r",
         )
@@ -246,7 +246,7 @@ async def test_a_changed_rate_and_reset_begin_with_the_next_cycle(jackpots_dsn: 
     async with open_bench(jackpots_dsn, {"major": before}) as bench:
         await bench.record(new_spin(wager_minor=1))
         cycle = await bench.look.fetchval("SELECT cycle FROM pools")
-        await apply(bench.look, {"major": after}, ROOT_KEY, actor="a", reason="r")
+        await apply(bench.look, {"major": after}, ROOT_KEYS, actor="a", reason="r")
         [win] = await bench.wins(1)
         assert win.cycle == cycle
         for row in await bench.look.fetch("SELECT * FROM contribution_shares WHERE cycle = $1", cycle):
@@ -261,7 +261,7 @@ async def test_a_start_with_another_root_key_is_refused(jackpots_dsn: str, key: 
     async with open_bench(jackpots_dsn):
         pass
     with pytest.raises(StartRefused):
-        async with open_bench(jackpots_dsn, root_key=key):
+        async with open_bench(jackpots_dsn, root_keys=RootKeys(key)):
             pass
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from jackpot_server.domain.draw import commitment, cycle_seed
 from jackpot_server.draw_reads import DrawReads
-from jackpot_server.keys import RootKey
+from jackpot_server.keys import RootKey, RootKeys
 from jackpot_server.reads import ReadConnections
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from service_kit.money import MICROS
@@ -154,7 +154,7 @@ async def test_pr_13_without_the_root_key_of_its_commitment_no_seed_is_published
     await connections.open()
     try:
         for secret, is_published in ((bytes.fromhex(ROOT_KEY), True), (bytes(32), False)):
-            reads = DrawReads(connections, RootKey("root-1", secret))
+            reads = DrawReads(connections, RootKeys(RootKey("root-1", secret)))
             draw = await reads.draw("often", UUID(win.spin_id))
             assert draw is not None
             assert (len(draw.seed) == 32) == (draw.proof.value is not None) == is_published

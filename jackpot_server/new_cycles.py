@@ -1,0 +1,123 @@
+"""Every pool in a new cycle, under a root key that was never used: after a restore, or when a key is lost or
+known to somebody (PR-13).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import asyncpg
+
+from jackpot_server import store
+from jackpot_server.catalog_store import LOCK_CATALOG, insert_commitments, load_catalog
+from jackpot_server.domain.cycles import next_cycle
+from jackpot_server.domain.decide import COMMITTED_AHEAD
+from jackpot_server.domain.pool import Lifecycle, PoolState
+from jackpot_server.keys import RootKeys
+from jackpot_server.seeds import CommittedSeeds
+
+
+class KeyWasUsed(Exception):
+    """The newest root key has committed to seeds of this database before."""
+
+
+class Begun(NamedTuple):
+    """A pool, the cycle that has ended and the one that has begun."""
+
+    pool_id: str
+    ended_cycle: int
+    cycle: int
+    current_micros: int
+
+
+async def begin_new_cycles(
+    connection: asyncpg.Connection, root_keys: RootKeys, *, actor: str, reason: str
+) -> list[Begun]:
+    """All pools that are not closed, in one transaction; amounts stay as they are. Not to be repeated.
+
+    Each continues behind the last cycle that was committed to, since the seeds of those may be known. Servers
+    that run meanwhile need the new key. Raises KeyWasUsed, else what asyncpg raises.
+    """
+    async with connection.transaction():
+        await connection.execute(LOCK_CATALOG)
+        await _refuse_used(connection, root_keys.newest.key_id)
+        locked = await store.lock_pools(connection, await _open_pools(connection), [])
+        catalog = await load_catalog(connection)
+        last_committed = {
+            row["pool_key"]: row["cycle"] for row in await connection.fetch(READ_LAST_COMMITTED)
+        }
+        begun = []
+        for pool in locked.pools:
+            newest = catalog.configs[pool.pool_key, pool.config_version].config
+            after = next_cycle(pool, newest, locked.now, last_committed[pool.pool_key] + 1)
+            await _store(connection, pool, after, actor, reason)
+            cycles = range(after.cycle, after.cycle + COMMITTED_AHEAD + 1)
+            await insert_commitments(
+                connection,
+                CommittedSeeds(root_keys).new([(pool.pool_key, cycle) for cycle in cycles], catalog.pool_ids),
+            )
+            begun.append(Begun(pool.pool_id, pool.cycle, after.cycle, after.current_micros))
+        await store.write_empty_batch(connection, locked)
+    return begun
+
+
+READ_OPEN_POOLS = "SELECT pool_key FROM pools WHERE state <> $1 ORDER BY pool_key"
+
+
+async def _open_pools(connection: asyncpg.Connection) -> Sequence[int]:
+    return [row["pool_key"] for row in await connection.fetch(READ_OPEN_POOLS, Lifecycle.CLOSED)]
+
+
+READ_USE = "SELECT EXISTS (SELECT FROM seed_commitments WHERE key_id = $1)"
+
+
+async def _refuse_used(connection: asyncpg.Connection, key_id: str) -> None:
+    if await connection.fetchval(READ_USE, key_id):
+        raise KeyWasUsed(
+            f"The root key {key_id!r} has committed to cycles of this database before: "
+            "new cycles need a new key, with an id that was never used."
+        )
+
+
+READ_LAST_COMMITTED = "SELECT pool_key, max(cycle) AS cycle FROM seed_commitments GROUP BY pool_key"
+
+# The running cycle, and those that were committed to and will never open.
+INSERT_UNWON = """
+INSERT INTO unwon_cycles (pool_key, cycle, config_version, cycle_start_micros, cycle_start_time,
+                          cycle_deadline, end_time, actor, reason)
+SELECT $1, cycle, $4, $5, $6, $7, $8, $9, $10 FROM generate_series($2::bigint, $3::bigint) AS cycle
+"""
+BEGIN_CYCLE = """
+UPDATE pools
+   SET cycle = $2, cycle_config_version = $3, cycle_start_micros = $4, cycle_start_time = $5,
+       cycle_deadline = $6, version = $7, update_time = $8
+ WHERE pool_key = $1
+"""
+
+
+async def _store(
+    connection: asyncpg.Connection, before: PoolState, after: PoolState, actor: str, reason: str
+) -> None:
+    await connection.execute(
+        INSERT_UNWON,
+        before.pool_key,
+        before.cycle,
+        after.cycle - 1,
+        before.cycle_config_version,
+        before.cycle_start_micros,
+        before.cycle_start_time,
+        before.cycle_deadline,
+        after.update_time,
+        actor,
+        reason,
+    )
+    await connection.execute(
+        BEGIN_CYCLE,
+        after.pool_key,
+        after.cycle,
+        after.cycle_config_version,
+        after.cycle_start_micros,
+        after.cycle_start_time,
+        after.cycle_deadline,
+        after.version,
+        after.update_time,
+    )
