@@ -7,6 +7,7 @@ from jackpot_server.cache import Snapshot, SnapshotCache, now_ms
 from jackpot_server.pool_reads import CatalogLine, PoolReads
 from jackpot_server.queries import PoolsQuery
 from jackpot_server.reads import Page
+from jackpot_server.rules_text import pool_rules
 from jackpot_server.snapshots import SnapshotReader
 from jackpot_server.wire import answers
 from protos.jackpot.v1 import jackpot_pb2 as pb
@@ -26,6 +27,12 @@ class PoolBoard:
         """The pool, or None if there is none."""
         snapshot = await self._snapshots.get(pool_id)
         return None if snapshot is None else pb.Pool.FromString(snapshot.payload)
+
+    async def rules(self, pool_id: str) -> pb.GetPoolRulesResponse | None:
+        """What a player must be told of the pool, from the configuration that decides now; None if none."""
+        for view in await self._reads.pools([pool_id]):
+            return pb.GetPoolRulesResponse(rules=pool_rules(view), config=answers.pool_config(view.config))
+        return None
 
     async def pools(self, query: PoolsQuery) -> Page[pb.Pool, str]:
         """Pools in order of their ids."""

@@ -179,6 +179,15 @@ class JackpotService(JackpotServiceServicer):
             async for message in watcher.messages():
                 yield message
 
+    async def GetPoolRules(
+        self, request: pb.GetPoolRulesRequest, context: Context
+    ) -> pb.GetPoolRulesResponse:
+        pool_id = requests.pool_name(request)
+        rules = await self._board.rules(pool_id)
+        if rules is None:
+            raise pool_not_found(pool_id)
+        return rules
+
     async def GetDraw(self, request: pb.GetDrawRequest, context: Context) -> pb.GetDrawResponse:
         pool_id, spin_id = requests.draw_name(request)
         draw = await self._draws.draw(pool_id, spin_id)

@@ -192,7 +192,7 @@ def pool(view: PoolView) -> pb.Pool:
     state = view.state
     message = pb.Pool(
         name=pool_name(state.pool_id),
-        config=_config(view.config),
+        config=pool_config(view.config),
         state=state.state,  # type: ignore[arg-type]
         balance_micros=state.current_micros,
         reserve_micros=state.reserve_micros,
@@ -200,7 +200,7 @@ def pool(view: PoolView) -> pb.Pool:
         cycle=state.cycle,
         version=state.version,
         seed_commitment=view.seed_commitment,
-        next_config=_config(view.next_config) if view.next_config is not None else None,
+        next_config=pool_config(view.next_config) if view.next_config is not None else None,
     )
     _set_money(message.balance, state.currency_code, whole_minor(state.current_micros))
     _set(message.update_time, state.update_time)
@@ -226,7 +226,7 @@ def fill_item_error(target: pb.ItemError, error: Exception) -> None:
     target.fields.extend(dict.fromkeys(violation.field for violation in shown.violations))
 
 
-def _config(config: PoolConfig) -> pb.PoolConfig:
+def pool_config(config: PoolConfig) -> pb.PoolConfig:
     message = pb.PoolConfig(
         display_name=config.display_name,
         tier=config.tier,

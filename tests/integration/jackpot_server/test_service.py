@@ -417,7 +417,7 @@ class TestTheRest:
         assert before.config_sha256 != after.config_sha256
         assert before.engine_sha256 == after.engine_sha256
 
-    @pytest.mark.parametrize("method", ["VoidContribution", "GetContributionTotals", "GetPoolRules"])
+    @pytest.mark.parametrize("method", ["VoidContribution", "GetContributionTotals"])
     async def test_what_comes_later_says_so(self, client: Client, method: str) -> None:
         request = getattr(pb, f"{method}Request")()
         error = await error_of(getattr(client.jackpots, method)(request))

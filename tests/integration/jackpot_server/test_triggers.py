@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from jackpot_server import verify_draw
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from service_kit.money import MICROS
-from tests.integration.jackpot_server.serving import Client, credited, error_of, pool, serving
+from tests.integration.jackpot_server.serving import Client, apply_pools, credited, error_of, pool, serving
 
 DAILY = """
 [pools.daily]
@@ -173,3 +173,28 @@ async def test_pr_09_a_shadow_pools_amount_grows_outside_the_ledger(client: Clie
     # 50.1 won, 50 paid; reset by 50 of reserve and a pretended house.
     assert row["current_micros"] == 50 * MICROS + 100_000
     assert row["last_win_minor"] == 50
+
+
+async def test_r13_the_rules_come_from_the_running_configuration(client: Client) -> None:
+    answer = await client.jackpots.GetPoolRules(pb.GetPoolRulesRequest(name="pools/daily"))
+    assert answer.config == (await client.pool("daily")).config
+    text = "\n".join(answer.rules)
+    assert "0.1 % of each such wager goes into the jackpot" in text
+    assert "Periods end at 2026-01-01 21:00:00 UTC" in text
+    deadline = (await client.pool("daily")).cycle_deadline.ToDatetime(UTC)
+    assert f"is to fall by {deadline:%Y-%m-%d %H:%M:%S} UTC" in text
+    await apply_pools(client.dsn, DAILY.replace("contribution_ppm = 1000", "contribution_ppm = 2000"))
+    answer = await client.jackpots.GetPoolRules(pb.GetPoolRulesRequest(name="pools/daily"))
+    assert answer.config.contribution_ppm == 1000
+    assert any(
+        line.startswith("From the next jackpot on") and "0.2 % of each" in line for line in answer.rules
+    )
+
+
+async def test_rules_of_a_pool_that_is_not_there(client: Client) -> None:
+    for name, code, reason in (
+        ("pools/none", "NOT_FOUND", "POOL_NOT_FOUND"),
+        ("none", "INVALID_ARGUMENT", "INVALID_FIELDS"),
+    ):
+        error = await error_of(client.jackpots.GetPoolRules(pb.GetPoolRulesRequest(name=name)))
+        assert (error.code, error.reason) == (code, reason)
