@@ -7,9 +7,13 @@ import asyncpg
 
 from jackpot_server import catalog_store
 from jackpot_server.catalog_store import KnownPool
+from jackpot_server.chains import append_batch, open_batch
 from jackpot_server.config import InvalidConfig
 from jackpot_server.domain.decide import COMMITTED_AHEAD
-from jackpot_server.domain.pool import PoolConfig, canonical_text
+from jackpot_server.domain.evidence import POOLS, Evidence
+from jackpot_server.domain.facts import Account, Batch, EntryKind
+from jackpot_server.domain.ledger import Ledger
+from jackpot_server.domain.pool import PoolConfig, PoolState, canonical_text
 from jackpot_server.keys import RootKeys
 from jackpot_server.seeds import CommittedSeeds
 
@@ -42,20 +46,20 @@ async def apply(
         pools = {pool.pool_id: pool for pool in await catalog_store.lock_all(connection)}
         _refuse_other_currencies(pools, wanted)
         applied = Applied(left_alone=sorted(pools.keys() - wanted.keys()))
+        change = _Change(connection, await open_batch(connection), actor, reason)
         for pool_id, config in wanted.items():
             known = pools.get(pool_id)
             if known is None:
-                await _create(connection, pool_id, config, root_keys, actor, reason)
+                await change.create(pool_id, config, root_keys)
                 applied.created.append(pool_id)
             elif known.config_text == canonical_text(config):
                 applied.unchanged.append(pool_id)
             else:
-                version = known.config_version + 1
-                await catalog_store.insert_config(connection, known.pool_key, version, config, actor, reason)
-                await catalog_store.point_to_config(connection, known.pool_key, version)
+                await change.configure(known, config)
                 applied.changed.append(pool_id)
         if applied.created or applied.changed:
             await catalog_store.bump(connection)
+            await change.record()
     return applied
 
 
@@ -69,17 +73,51 @@ def _refuse_other_currencies(pools: Mapping[str, KnownPool], wanted: Mapping[str
         raise InvalidConfig(problems)
 
 
-async def _create(
-    connection: asyncpg.Connection,
-    pool_id: str,
-    config: PoolConfig,
-    root_keys: RootKeys,
-    actor: str,
-    reason: str,
-) -> None:
-    pool_key = await catalog_store.insert_pool(connection, pool_id, config)
-    await catalog_store.insert_config(connection, pool_key, 1, config, actor, reason)
-    cycles = [(pool_key, cycle) for cycle in range(1, COMMITTED_AHEAD + 2)]
-    await catalog_store.insert_commitments(
-        connection, CommittedSeeds(root_keys).new(cycles, {pool_key: pool_id})
-    )
+class _Change:
+    """One batch that changes pools: everything that it inserts is evidence."""
+
+    def __init__(self, connection: asyncpg.Connection, batch: Batch, actor: str, reason: str) -> None:
+        self._connection = connection
+        self._batch = batch
+        self._actor = actor
+        self._reason = reason
+        self._ledger = Ledger()
+        self._evidence = Evidence()
+        self._states: list[PoolState] = []
+
+    async def create(self, pool_id: str, config: PoolConfig, root_keys: RootKeys) -> None:
+        pool = await catalog_store.insert_pool(self._connection, self._batch, pool_id, config)
+        key, currency = pool.pool_key, pool.currency_code
+        self._states.append(pool)
+        self._evidence.add(POOLS, [(key, pool_id, currency)])
+        self._ledger.pool(Account.CURRENT, EntryKind.OPENING, key, currency, pool.current_micros)
+        self._ledger.house(EntryKind.OPENING, currency, -pool.current_micros)
+        await self._insert_config(key, 1, config)
+        cycles = [(key, cycle) for cycle in range(1, COMMITTED_AHEAD + 2)]
+        commitments = CommittedSeeds(root_keys).new(cycles, {key: pool_id})
+        await catalog_store.insert_commitments(self._connection, self._batch, self._evidence, commitments)
+
+    async def configure(self, known: KnownPool, config: PoolConfig) -> None:
+        version = known.config_version + 1
+        await self._insert_config(known.pool_key, version, config)
+        self._states.append(
+            await catalog_store.point_to_config(self._connection, self._batch, known.pool_key, version)
+        )
+
+    async def record(self) -> None:
+        """Books what the new pools opened with, then appends the batch to its audit chain."""
+        entries = self._ledger.entries()
+        await catalog_store.insert_entries(self._connection, self._batch, self._evidence, entries)
+        await append_batch(self._connection, self._batch, self._evidence, self._states)
+
+    async def _insert_config(self, pool_key: int, version: int, config: PoolConfig) -> None:
+        await catalog_store.insert_config(
+            self._connection,
+            self._batch,
+            self._evidence,
+            pool_key,
+            version,
+            config,
+            actor=self._actor,
+            reason=self._reason,
+        )

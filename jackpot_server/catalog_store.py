@@ -2,14 +2,22 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 
 import asyncpg
 
 from jackpot_server.domain.catalog import Catalog, PoolLabel, StoredConfig
-from jackpot_server.domain.facts import Account, EntryKind
-from jackpot_server.domain.pool import Lifecycle, PoolConfig, canonical_text, config_digest, parse_canonical
+from jackpot_server.domain.evidence import ENTRIES, POOL_CONFIGS, SEED_COMMITMENTS, Evidence
+from jackpot_server.domain.facts import Batch, Entry
+from jackpot_server.domain.pool import (
+    Lifecycle,
+    PoolConfig,
+    PoolState,
+    canonical_text,
+    config_digest,
+    parse_canonical,
+)
 from jackpot_server.domain.trigger import deadline_of_cycle
+from jackpot_server.recall import POOL_COLUMNS, pool_of
 from jackpot_server.seeds import Commitment
 from service_kit.money import MICROS
 
@@ -85,83 +93,102 @@ async def lock_all(connection: asyncpg.Connection) -> list[KnownPool]:
     return [KnownPool(*row) for row in await connection.fetch(READ_NEWEST)]
 
 
-READ_CLOCK = "SELECT clock_timestamp()"
-# What the pool opens with is funded by the house, in a batch of its own.
-INSERT_POOL = """
-WITH moment AS MATERIALIZED (
-    SELECT $8::timestamptz AS now, nextval('batch_ids') AS batch_id
-), batch AS (
-    INSERT INTO batches (batch_id, batch_time) SELECT batch_id, now FROM moment
-), pool AS (
-    INSERT INTO pools (
-           pool_id, currency_code, state, config_version, cycle_config_version, cycle, cycle_start_micros,
-           cycle_start_time, cycle_deadline, current_micros, reserve_micros, overflow_micros, version,
-           update_time)
-    SELECT $1, $2, $3, 1, 1, 1, $4::bigint, now, $9::timestamptz, $4::bigint, 0, 0, 1, now FROM moment
-    RETURNING pool_key
-), entry AS (
-    INSERT INTO entries (batch_id, entry_number, account, kind, pool_key, currency_code, amount_micros)
-    SELECT batch_id, 1, $5::smallint, $7::smallint, pool_key, $2, $4::bigint FROM moment, pool
-     UNION ALL
-    SELECT batch_id, 2, $6::smallint, $7::smallint, NULL, $2, -$4::bigint FROM moment
-)
-SELECT pool_key FROM pool
+INSERT_POOL = f"""
+INSERT INTO pools (
+       create_batch_id, update_time, cycle_start_time, pool_id, currency_code, state, config_version,
+       cycle_config_version, cycle, cycle_start_micros, current_micros, reserve_micros, overflow_micros,
+       version, cycle_deadline)
+VALUES ($1, $2, $2, $3, $4, $5, 1, 1, 1, $6, $6, 0, 0, 1, $7)
+RETURNING {POOL_COLUMNS}
 """
 
 
-async def insert_pool(connection: asyncpg.Connection, pool_id: str, config: PoolConfig) -> int:
-    """A new active pool at its reset; its key. The configuration follows as version 1."""
-    now: datetime = await connection.fetchval(READ_CLOCK)
-    pool_key: int = await connection.fetchval(
+async def insert_pool(
+    connection: asyncpg.Connection, batch: Batch, pool_id: str, config: PoolConfig
+) -> PoolState:
+    """A new active pool at its reset. The configuration follows as version 1, the entries with the batch."""
+    row = await connection.fetchrow(
         INSERT_POOL,
+        *batch,
         pool_id,
         config.currency_code,
         Lifecycle.ACTIVE,
         config.reset_minor * MICROS,
-        Account.CURRENT,
-        Account.HOUSE,
-        EntryKind.OPENING,
-        now,
-        deadline_of_cycle(config.trigger, now, None),
+        deadline_of_cycle(config.trigger, batch.now, None),
     )
-    return pool_key
+    assert row is not None
+    return pool_of(tuple(row))
 
 
 INSERT_CONFIG = """
-INSERT INTO pool_configs (pool_key, version, config, config_sha256, actor, reason, create_time)
-VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
+INSERT INTO pool_configs (batch_id, create_time, pool_key, version, config, config_sha256, actor, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 
 
 async def insert_config(
-    connection: asyncpg.Connection, pool_key: int, version: int, config: PoolConfig, actor: str, reason: str
+    connection: asyncpg.Connection,
+    batch: Batch,
+    evidence: Evidence,
+    pool_key: int,
+    version: int,
+    config: PoolConfig,
+    *,
+    actor: str,
+    reason: str,
 ) -> None:
     """A new version of a pool's configuration, with who made it and why (PR-08)."""
     text = canonical_text(config)
-    await connection.execute(INSERT_CONFIG, pool_key, version, text, config_digest(text), actor, reason)
+    row = (pool_key, version, text, config_digest(text), actor, reason)
+    await connection.execute(INSERT_CONFIG, *batch, *row)
+    evidence.add(POOL_CONFIGS, [row])
 
 
-POINT_TO_CONFIG = """
+POINT_TO_CONFIG = f"""
 UPDATE pools
-   SET config_version = $2, version = version + 1, update_time = clock_timestamp()
- WHERE pool_key = $1
+   SET config_version = $3, version = version + 1, update_time = $1
+ WHERE pool_key = $2
+RETURNING {POOL_COLUMNS}
 """
 
 
-async def point_to_config(connection: asyncpg.Connection, pool_key: int, version: int) -> None:
-    """Makes a version the pool's newest."""
-    await connection.execute(POINT_TO_CONFIG, pool_key, version)
+async def point_to_config(
+    connection: asyncpg.Connection, batch: Batch, pool_key: int, version: int
+) -> PoolState:
+    """Makes a version the pool's newest; the pool after it."""
+    row = await connection.fetchrow(POINT_TO_CONFIG, batch.now, pool_key, version)
+    assert row is not None
+    return pool_of(tuple(row))
 
 
 INSERT_COMMITMENT = """
-INSERT INTO seed_commitments (pool_key, cycle, key_id, commitment, commit_time)
-VALUES ($1, $2, $3, $4, clock_timestamp())
+INSERT INTO seed_commitments (batch_id, commit_time, pool_key, cycle, key_id, commitment)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 
 
-async def insert_commitments(connection: asyncpg.Connection, commitments: Collection[Commitment]) -> None:
+async def insert_commitments(
+    connection: asyncpg.Connection, batch: Batch, evidence: Evidence, commitments: Collection[Commitment]
+) -> None:
     """Commits to the seeds of cycles that no spin has seen yet."""
-    await connection.executemany(INSERT_COMMITMENT, commitments)
+    await connection.executemany(INSERT_COMMITMENT, [(*batch, *each) for each in commitments])
+    evidence.add(SEED_COMMITMENTS, commitments)
+
+
+INSERT_ENTRY = """
+INSERT INTO entries (
+       batch_id, entry_number, account, kind, pool_key, operator_id, currency_code, amount_micros)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+
+
+async def insert_entries(
+    connection: asyncpg.Connection, batch: Batch, evidence: Evidence, entries: Collection[Entry]
+) -> None:
+    """All movements of a batch."""
+    rows = [(number, *entry) for number, entry in enumerate(entries, 1)]
+    await connection.executemany(INSERT_ENTRY, [(batch.batch_id, *row) for row in rows])
+    evidence.add(ENTRIES, rows)
 
 
 BUMP_VERSION = "UPDATE catalog SET version = version + 1"

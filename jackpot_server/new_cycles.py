@@ -9,8 +9,11 @@ import asyncpg
 
 from jackpot_server import store
 from jackpot_server.catalog_store import LOCK_CATALOG, insert_commitments, load_catalog
+from jackpot_server.chains import append_batch
 from jackpot_server.domain.cycles import next_cycle
 from jackpot_server.domain.decide import COMMITTED_AHEAD
+from jackpot_server.domain.evidence import UNWON_CYCLES, Evidence
+from jackpot_server.domain.facts import Batch
 from jackpot_server.domain.pool import Lifecycle, PoolState
 from jackpot_server.keys import RootKeys
 from jackpot_server.seeds import CommittedSeeds
@@ -45,18 +48,23 @@ async def begin_new_cycles(
         last_committed = {
             row["pool_key"]: row["cycle"] for row in await connection.fetch(READ_LAST_COMMITTED)
         }
+        evidence = Evidence()
+        pools = []
         begun = []
         for pool in locked.pools:
             newest = catalog.configs[pool.pool_key, pool.config_version].config
-            after = next_cycle(pool, newest, locked.now, last_committed[pool.pool_key] + 1)
-            await _store(connection, pool, after, actor, reason)
+            after = next_cycle(pool, newest, locked.batch.now, last_committed[pool.pool_key] + 1)
+            await _store(connection, locked.batch, evidence, pool, after, actor, reason)
+            pools.append(after)
             cycles = range(after.cycle, after.cycle + COMMITTED_AHEAD + 1)
             await insert_commitments(
                 connection,
+                locked.batch,
+                evidence,
                 CommittedSeeds(root_keys).new([(pool.pool_key, cycle) for cycle in cycles], catalog.pool_ids),
             )
             begun.append(Begun(pool.pool_id, pool.cycle, after.cycle, after.current_micros))
-        await store.write_empty_batch(connection, locked)
+        await append_batch(connection, locked.batch, evidence, pools)
     return begun
 
 
@@ -82,9 +90,9 @@ READ_LAST_COMMITTED = "SELECT pool_key, max(cycle) AS cycle FROM seed_commitment
 
 # The running cycle, and those that were committed to and will never open.
 INSERT_UNWON = """
-INSERT INTO unwon_cycles (pool_key, cycle, config_version, cycle_start_micros, cycle_start_time,
-                          cycle_deadline, end_time, actor, reason)
-SELECT $1, cycle, $4, $5, $6, $7, $8, $9, $10 FROM generate_series($2::bigint, $3::bigint) AS cycle
+INSERT INTO unwon_cycles (batch_id, end_time, pool_key, cycle, config_version, cycle_start_micros,
+                          cycle_start_time, cycle_deadline, actor, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 BEGIN_CYCLE = """
 UPDATE pools
@@ -95,21 +103,23 @@ UPDATE pools
 
 
 async def _store(
-    connection: asyncpg.Connection, before: PoolState, after: PoolState, actor: str, reason: str
+    connection: asyncpg.Connection,
+    batch: Batch,
+    evidence: Evidence,
+    before: PoolState,
+    after: PoolState,
+    actor: str,
+    reason: str,
 ) -> None:
-    await connection.execute(
-        INSERT_UNWON,
-        before.pool_key,
-        before.cycle,
-        after.cycle - 1,
+    opening = (
         before.cycle_config_version,
         before.cycle_start_micros,
         before.cycle_start_time,
         before.cycle_deadline,
-        after.update_time,
-        actor,
-        reason,
     )
+    unwon = [(before.pool_key, cycle, *opening, actor, reason) for cycle in range(before.cycle, after.cycle)]
+    await connection.executemany(INSERT_UNWON, [(*batch, *row) for row in unwon])
+    evidence.add(UNWON_CYCLES, unwon)
     await connection.execute(
         BEGIN_CYCLE,
         after.pool_key,

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome
+from jackpot_server.domain.evidence import AuditHead, Recording
 from jackpot_server.domain.facts import (
     Contribution,
     ContributionState,
@@ -23,8 +24,14 @@ from jackpot_server.domain.pool import Lifecycle, PoolState
 NUMBERS_PER_SHARE: Final = len(Share._fields)
 
 
+POOL_COLUMNS: Final = """
+       pool_key, pool_id, currency_code, state, config_version, cycle_config_version, cycle,
+       cycle_start_micros, cycle_start_time, current_micros, reserve_micros, overflow_micros,
+       version, update_time, last_win_minor, last_win_time, cycle_deadline"""
+
+
 def pool_of(row: Sequence[Any]) -> PoolState:
-    """A pool from the columns of `pools`, in the table's order."""
+    """A pool from POOL_COLUMNS."""
     pool_key, pool_id, currency_code, state, *rest = row
     return PoolState(pool_key, pool_id, currency_code, Lifecycle(state), *rest)
 
@@ -33,8 +40,9 @@ def pool_of(row: Sequence[Any]) -> PoolState:
 SELECT_CONTRIBUTIONS = """
 SELECT spin_id, user_id, wallet_id, provider_round_id, client_seed, wager_minor, operator_id,
        currency_code, game_category, game_id, provider_name, stake_kind, country_code,
-       triggered_tiers, occur_time, record_time, shares
-  FROM contributions"""
+       triggered_tiers, occur_time, record_time, shares, b.chain, b.sequence, b.sha256
+  FROM contributions
+  JOIN batches b USING (batch_id)"""
 READ_CONTRIBUTIONS = SELECT_CONTRIBUTIONS + " WHERE spin_id = ANY($1::uuid[])"
 
 
@@ -48,9 +56,12 @@ async def read_contributions(
 
 def contribution_of(row: asyncpg.Record) -> Contribution:
     """A contribution from the columns of SELECT_CONTRIBUTIONS."""
-    *fields, tiers, occur_time, record_time, numbers = row
+    *fields, tiers, occur_time, record_time, numbers, chain, sequence, sha256 = row
     command = Contribute._make([*fields, tuple(tiers.split(",")) if tiers else (), occur_time])
-    return Contribution(command, record_time, ContributionState.RECORDED, share_rows(numbers))
+    head = None if chain is None else AuditHead(chain, sequence, sha256)
+    return Contribution(
+        command, record_time, ContributionState.RECORDED, share_rows(numbers), Recording(head)
+    )
 
 
 def share_rows(numbers: Iterable[int]) -> list[ShareRow]:
@@ -110,7 +121,7 @@ SELECT p.pool_id, a.spin_id, a.outcome, a.wallet_entry_id, a.credited_minor, a.c
   FROM acknowledgements a
   JOIN pools p USING (pool_key)
  WHERE a.spin_id = ANY($1::uuid[])
- ORDER BY a.acknowledgement_id
+ ORDER BY a.batch_id, a.acknowledgement_number
 """
 
 

@@ -23,7 +23,8 @@ from jackpot_server.domain.decide import (
 )
 from jackpot_server.domain.draw import commitment
 from jackpot_server.domain.errors import Reason, Refused
-from jackpot_server.domain.facts import Acknowledged, Recorded
+from jackpot_server.domain.evidence import Evidence
+from jackpot_server.domain.facts import Acknowledged, Batch, Recorded
 from jackpot_server.domain.pool import PoolView, pool_view
 from jackpot_server.domain.terms import Rules
 from jackpot_server.keys import RootKeys
@@ -103,14 +104,10 @@ class JackpotTransaction:
         """
         rules, locked = await self._lock(connection, commands)
         known, wins = await _recall(connection, commands, locked.known)
-        decision = decide(rules, locked.pools, commands, known=known, wins=wins, now=locked.now)
+        decision = decide(rules, locked.pools, commands, known=known, wins=wins, now=locked.batch.now)
         commitments = self._seeds.new(decision.commitments, rules.catalog.pool_ids)
-        if not decision.is_empty:
-            await store.write_batch(connection, locked.batch_id, decision)
-        elif must_write:
-            await store.write_empty_batch(connection, locked)
-        if decision.wins or decision.events or decision.acknowledgements:
-            decision.number_events(await store.write_wins(connection, locked.batch_id, decision, commitments))
+        if must_write or not decision.is_empty:
+            await self._write(connection, locked.batch, decision, commitments)
         self._written[connection] = _Written(decision, commitments)
         return [_shown(answer) for answer in decision.answers]
 
@@ -134,6 +131,19 @@ class JackpotTransaction:
         self._narration.committed(decision, catalog.labels)
         _log_contradictions(decision)
         _log_unanswered_tiers(decision)
+
+    async def _write(
+        self,
+        connection: asyncpg.Connection,
+        batch: Batch,
+        decision: Decision,
+        commitments: Sequence[Commitment],
+    ) -> None:
+        """Every row of the batch joins the evidence; its record comes last."""
+        evidence = Evidence()
+        if decision.wins or decision.events or decision.acknowledgements:
+            decision.number_events(await store.write_wins(connection, batch, decision, commitments, evidence))
+        await store.write_batch(connection, batch, decision, evidence)
 
     async def _lock(
         self, connection: asyncpg.Connection, commands: Sequence[Command]

@@ -14,6 +14,7 @@ from uuid import UUID
 from jackpot_server.domain.acknowledge import judge
 from jackpot_server.domain.commands import Acknowledge, Contribute, EligibilityKey, differing_fields
 from jackpot_server.domain.errors import Reason, Refused
+from jackpot_server.domain.evidence import Recording
 from jackpot_server.domain.facts import (
     Account,
     Acknowledged,
@@ -82,6 +83,7 @@ class Decision:
     """
 
     now: datetime
+    recording: Recording = field(default_factory=Recording)
     answers: list[Answer] = field(default_factory=list)
     contributions: list[Contribution] = field(default_factory=list)
     pools: list[PoolState] = field(default_factory=list)
@@ -200,7 +202,9 @@ class _Batch:
         shares += skipped
         if funding:
             self._funded[command.operator_id, command.currency_code] += funding
-        contribution = Contribution(command, self._now, ContributionState.RECORDED, shares)
+        contribution = Contribution(
+            command, self._now, ContributionState.RECORDED, shares, self._decision.recording
+        )
         self._decision.contributions.append(contribution)
         answer = Recorded(contribution, wins, False)
         self._recorded[command.spin_id] = answer

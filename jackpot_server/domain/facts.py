@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from jackpot_server.domain.commands import Contribute
+from jackpot_server.domain.evidence import Recording
 
 
 class ContributionState(IntEnum):
@@ -82,6 +83,13 @@ class EntryKind(IntEnum):
     PAYMENT = 5
 
 
+class Batch(NamedTuple):
+    """What commits together: its number, and its time, read when every lock was held."""
+
+    batch_id: int
+    now: datetime
+
+
 class Share(NamedTuple):
     """What one pool got of a contribution, or why it got nothing.
 
@@ -105,12 +113,16 @@ ShareRow: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
 
 
 class Contribution(NamedTuple):
-    """A recorded contribution. The catalog knows a share's pool and tier, by pool key and config version."""
+    """A recorded contribution. The catalog knows a share's pool and tier, by pool key and config version.
+
+    `recording` is shared by all contributions of a batch, and filled in when the batch is written.
+    """
 
     command: Contribute
     record_time: datetime
     state: ContributionState
     shares: Sequence[ShareRow]
+    recording: Recording
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def fill_recorded(target: pb.RecordContributionResponse, recorded: Recorded, lab
 def fill_contribution(
     target: pb.Contribution, contribution: Contribution, wins: Sequence[Win], labels: Labels
 ) -> None:
-    """`audit_head` stays unset: there is no audit trail yet."""
+    """`audit_head` stays unset where the batch was written before there was an audit trail."""
     command = contribution.command
     spin_id = str(command.spin_id)
     target.name = "contributions/" + spin_id
@@ -88,6 +88,10 @@ def fill_contribution(
         )
     for won in wins:
         fill_win(target.wins.add(), won)
+    head = contribution.recording.head
+    if head is not None:
+        audit_head = target.audit_head
+        audit_head.chain, audit_head.sequence, audit_head.sha256 = head
 
 
 def fill_results(

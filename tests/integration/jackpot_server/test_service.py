@@ -54,7 +54,8 @@ class TestRecording:
             assert getattr(answer, field.name) == getattr(request, field.name), field.name
         assert answer.state == pb.Contribution.STATE_RECORDED
         assert answer.record_time.seconds > 1_700_000_000
-        assert not answer.HasField("audit_head")
+        assert 1 <= answer.audit_head.chain <= 8
+        assert (answer.audit_head.sequence > 0, len(answer.audit_head.sha256)) == (True, 32)
         grand, mini = sorted(answer.shares, key=lambda share: share.pool)
         assert (mini.pool, mini.tier, mini.cycle) == ("pools/mini", "MINI", 1)
         assert (mini.amount_micros, mini.reserve_micros) == (250 * 10_000, 250 * 5_000)
