@@ -9,7 +9,26 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from time import monotonic
 
-from bench import arrivals, contributions, distance, hot_pool, outage, round_trips, spins
+from bench import (
+    arrivals,
+    cached_pools,
+    contributions,
+    costs,
+    distance,
+    drain,
+    endurance,
+    growth,
+    hot_pool,
+    outage,
+    paging,
+    replicas,
+    round_trips,
+    scaling,
+    seed_cases,
+    settlement,
+    spins,
+    watching,
+)
 from bench.report import Figure, record
 from bench.settings import Effort, effort
 
@@ -18,21 +37,36 @@ Group = Callable[[Collection[str], Effort], Awaitable[tuple[dict[str, Figure], l
 # Rows that share a set-up, and what measures them.
 GROUPS: Mapping[tuple[str, ...], Group] = {
     ("B1",): arrivals.run,
-    ("B2", "B3", "B4", "B6"): spins.run,
+    ("B2", "B3", "B4", "B5", "B6"): spins.run,
+    ("B2b",): scaling.run,
     ("B7", "B8"): contributions.run,
     ("B9",): hot_pool.run,
+    ("B10", "B21"): settlement.run,
     ("B11",): outage.run,
+    ("B12",): drain.run,
+    ("B15",): watching.run,
+    ("B16",): cached_pools.run,
+    ("B18",): replicas.run,
     ("B19",): distance.run,
     ("B20",): round_trips.run,
+    ("B22",): costs.run,
+    ("B23",): seed_cases.run,
+}
+# By name only: they take as long as all others together.
+LONG: Mapping[tuple[str, ...], Group] = {
+    ("B13",): growth.run,
+    ("B14",): paging.run,
+    ("B17",): endurance.run,
 }
 ROWS = [name for names in GROUPS for name in names]
+LONG_ROWS = [name for names in LONG for name in names]
 
 
 async def measure(names: Collection[str]) -> bool:
     """Runs these rows, group by group; whether nothing was lost."""
     is_clean = True
     how = effort()
-    for group, run in GROUPS.items():
+    for group, run in (*GROUPS.items(), *LONG.items()):
         chosen = [name for name in group if name in names]
         if not chosen:
             continue
@@ -50,9 +84,10 @@ async def measure(names: Collection[str]) -> bool:
 
 def main(names: list[str]) -> int:
     """Runs them one after the other."""
-    unknown = [name for name in names if name not in ROWS]
+    unknown = [name for name in names if name not in (*ROWS, *LONG_ROWS)]
     if unknown:
-        print(f"not known: {' '.join(unknown)}; there are: {' '.join(ROWS)}")
+        there = f"{' '.join(ROWS)}; by name only: {' '.join(LONG_ROWS)}"
+        print(f"not known: {' '.join(unknown)}; there are: {there}")
         return 2
     return 0 if asyncio.run(measure(names or ROWS)) else 1
 

@@ -2,13 +2,11 @@
 
 import asyncio
 import os
-from collections import defaultdict
-from pathlib import Path
 from time import monotonic
 
-PROC = Path("/proc")
+from bench.processes import PROC, TICKS_PER_S, cpu_s
+
 PATIENCE_S = 60.0
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Bystanders:
@@ -35,7 +33,7 @@ async def until_alone(most_cpus: float) -> None:
 
 def _reading() -> tuple[float, float, float]:
     """CPU seconds of the whole machine, of our processes, and the time."""
-    return _machine_s(), _ours_s(), monotonic()
+    return _machine_s(), cpu_s([os.getpid()]), monotonic()
 
 
 def _machine_s() -> float:
@@ -44,24 +42,3 @@ def _machine_s() -> float:
     except OSError:
         return 0.0
     return (int(user) + int(nice) + int(system)) / TICKS_PER_S
-
-
-def _ours_s() -> float:
-    """Of this process and its descendants, those that have ended and were waited for included."""
-    children: defaultdict[int, list[int]] = defaultdict(list)
-    ticks: dict[int, int] = {}
-    for file in PROC.glob("[0-9]*/stat"):
-        try:
-            # The name may hold spaces and brackets; what follows its last bracket does not.
-            fields = file.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        pid, parent = int(file.parent.name), int(fields[1])
-        children[parent].append(pid)
-        ticks[pid] = sum(map(int, fields[11:15]))
-    ours, found = 0, [os.getpid()]
-    while found:
-        pid = found.pop()
-        ours += ticks.get(pid, 0)
-        found += children[pid]
-    return ours / TICKS_PER_S

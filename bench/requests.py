@@ -10,7 +10,9 @@ from protos.jackpot.v1 import jackpot_pb2
 from protos.spin.v1 import spin_pb2
 
 OPERATOR, PROVIDER, CURRENCY = "bench", "house", "COIN"
-SLOTS_GAME, TABLE_GAME = "demo-slots", "demo-table"
+SLOTS_GAME, TABLE_GAME, PLAIN_GAME = "demo-slots", "demo-table", "plain-slots"
+GAMES = {"slots": SLOTS_GAME, "table": TABLE_GAME, "plain": PLAIN_GAME}
+POOL = "pools/grand"
 WALLETS = 1000
 WAGER_MINOR = 100
 BATCH = 50
@@ -117,11 +119,19 @@ def _all_recorded(raw: bytes) -> list[str]:
     return [each.recorded.contribution.spin_id for each in results if not each.recorded.replayed]
 
 
+def _shown(raw: bytes) -> list[str]:
+    pool = jackpot_pb2.GetPoolResponse.FromString(raw).pool
+    assert pool.name == POOL, pool.name
+    return []
+
+
 def call_named(name: str) -> Call:
-    """`slots`, `table`, `contribution` or `batch`."""
-    if name in ("slots", "table"):
-        game = SLOTS_GAME if name == "slots" else TABLE_GAME
-        return Call("/spin.v1.SpinService/SettleSpin", _spins(game), _settled)
+    """Of GAMES, `contribution`, `batch` or `pool`."""
+    if name == "pool":
+        request = jackpot_pb2.GetPoolRequest(name=POOL)
+        return Call("/jackpot.v1.JackpotService/GetPool", [Mould(request)], _shown)
+    if name in GAMES:
+        return Call("/spin.v1.SpinService/SettleSpin", _spins(GAMES[name]), _settled)
     if name == "contribution":
         moulds = [Mould(_contribution(number)) for number in range(WALLETS)]
         return Call("/jackpot.v1.JackpotService/RecordContribution", moulds, _recorded)

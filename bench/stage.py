@@ -3,19 +3,21 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import monotonic, perf_counter
 
 import asyncpg
 
+from bench.baselines import background_queue as background_queue_baseline
+from bench.children import child
 from bench.players import seat_players
 from devstack import auditor
 from devstack.processes import free_port, tail
 from devstack.servers import Server
-from tests.support.stack import ROOT, SPINS_DB, Scene, Stack, demo, running_stack
+from tests.support.stack import ROOT, SPIN, SPINS_DB, Scene, Stack, demo, running_stack
 
 # What the servers log when nobody says otherwise; the baselines log warnings only.
 DEFAULT_LOGS = {"LOG_LEVEL": "info"}
@@ -157,6 +159,41 @@ async def baseline(name: str, stack: Stack, spins_dsn: str, **settings: str) -> 
 
 
 @asynccontextmanager
+async def background_queue(stack: Stack) -> AsyncIterator[Server]:
+    """PgQueuer over the spins database of `stack`: its spin server, and a worker process beside it."""
+    await background_queue_baseline.install(stack.spins_dsn)
+    worker = {
+        "SPIN_DATABASE_DSN": stack.spins_dsn,
+        "OUTBOX_JACKPOT_ADDRESS": stack.jackpot_address,
+    }
+    async with (
+        baseline("background_queue", stack, stack.spins_dsn) as server,
+        child("bench.baselines.background_queue", "worker", environment=worker),
+    ):
+        yield server
+
+
+@asynccontextmanager
+async def spin_servers(stack: Stack, count: int) -> AsyncIterator[str]:
+    """So many spin servers over the spins database of `stack`, its own one included: one address of all."""
+    first = stack.servers[SPIN]
+    async with AsyncExitStack() as more:
+        addresses = [first.address]
+        for number in range(1, count):
+            address = f"127.0.0.1:{free_port()}"
+            settings = {**first.env, "SPIN_LISTEN": address}
+            log = stack.folder / f"spin-{number}.log"
+            await more.enter_async_context(_serving("spin_server", address, log, settings))
+            addresses.append(address)
+        yield every(addresses)
+
+
+def every(addresses: Sequence[str]) -> str:
+    """One address whose calls go to each of them in turn."""
+    return addresses[0] if len(addresses) == 1 else "ipv4:" + ",".join(addresses)
+
+
+@asynccontextmanager
 async def empty_handler(folder: Path) -> AsyncIterator[Server]:
     """The server that does nothing."""
     address = f"127.0.0.1:{free_port()}"
@@ -183,11 +220,11 @@ async def _serving(
             server.kill()
 
 
-async def audit_product(stack: Stack, *, spins: int) -> list[str]:
-    """The auditor's findings, and whether as many spins are there as were answered."""
+async def audit_product(stack: Stack, *, spins: int | None) -> list[str]:
+    """The auditor's findings, and whether as many spins are there as were answered, if that is known."""
     found = await auditor.findings(stack.spins_dsn, stack.jackpots_dsn)
     counts = await auditor.counts(stack.spins_dsn, stack.jackpots_dsn)
-    if counts["spins"] != spins:
+    if spins is not None and counts["spins"] != spins:
         found.append(f"{spins} spins answered, {counts['spins']} in the database")
     print(f"audited: {counts}; {len(found)} findings", flush=True)
     return found

@@ -13,8 +13,7 @@ from typing import Any
 
 import grpc.aio
 
-from bench.baselines.one_by_one import Connections, parse, render, settle_one
-from protos.jackpot.v1 import jackpot_pb2
+from bench.baselines.one_by_one import Connections, contribution_of, parse, render, settle_one
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotServiceStub
 from protos.spin.v1 import spin_pb2 as pb
 from protos.spin.v1.spin_pb2_grpc import SpinServiceServicer, add_SpinServiceServicer_to_server
@@ -66,23 +65,8 @@ class After(SpinServiceServicer):
 
     async def _contribute(self, record: SpinRecord) -> None:
         assert self._jackpots is not None
-        terms = record.terms
-        request = jackpot_pb2.RecordContributionRequest(
-            spin_id=str(terms.spin_id),
-            operator_id=terms.operator_id,
-            user_id=terms.user_id,
-            wallet_id=terms.wallet_id,
-            wager=jackpot_pb2.Money(currency_code=terms.currency_code, amount_minor=terms.wager_minor),
-            game_category=int(record.game_category),  # type: ignore[arg-type]
-            game_id=terms.game_id,
-            provider_name=terms.provider_name,
-            provider_round_id=terms.provider_round_id,
-            stake_kind=terms.stake_kind,  # type: ignore[arg-type]
-            country_code=terms.country_code,
-            client_seed=terms.client_seed,
-        )
         try:
-            await self._jackpots.RecordContribution(request, timeout=CALL_TIMEOUT_S)
+            await self._jackpots.RecordContribution(contribution_of(record), timeout=CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             print(f"lost: {error.code().name} {error.details()}", flush=True)
 

@@ -10,7 +10,7 @@ python -m bench.baselines.before serve (SPIN_*, JACKPOT_ROOT_KEY)
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -97,11 +97,12 @@ class PoolStatements:
         return cls(jackpot_rules.Rules(catalog, Seeds(key, catalog.pool_ids)))
 
     async def contribute(self, connection: asyncpg.Connection, command: Contribute) -> Decision:
-        """Records it in the transaction: six statements with four pools."""
+        """Records it in the transaction: six statements with four pools, one with none."""
         pool_keys = self._rules.eligibility.candidates(command.eligibility).pool_keys
-        rows = await connection.fetch(_LOCK_POOLS, list(pool_keys))
+        rows = await connection.fetch(_LOCK_POOLS, list(pool_keys)) if pool_keys else []
         pools = [pool_of(tuple(row)[1:]) for row in rows]
-        decision = decide(self._rules, pools, [command], known={}, wins={}, now=rows[-1][0])
+        now = rows[-1][0] if rows else datetime.now(UTC)
+        decision = decide(self._rules, pools, [command], known={}, wins={}, now=now)
         for pool in decision.pools:
             await _update_pool(connection, pool)
         contribution = decision.contributions[0]
@@ -150,7 +151,7 @@ class Before(SpinServiceServicer):
             spin, wallet, now = await settle_one(connection, command, self._rules)
             if not spin.record.has_jackpot:
                 return render(spin, NOT_APPLICABLE)
-            contributed = _contribution(spin.record.terms, spin.record.game_category)
+            contributed = contribution(spin.record.terms, spin.record.game_category)
             decision = await self._pools.contribute(connection, contributed)
             shares = self._pools.shares(decision.contributions[0])
             await _insert_result(connection, decision.contributions[0], shares)
@@ -159,7 +160,8 @@ class Before(SpinServiceServicer):
         return render(spin, JackpotView(JackpotState.RECORDED, shares))
 
 
-def _contribution(terms: SpinTerms, category: int) -> Contribute:
+def contribution(terms: SpinTerms, category: int) -> Contribute:
+    """What a spin gives to the pools."""
     return Contribute(
         spin_id=terms.spin_id,
         user_id=terms.user_id,

@@ -30,12 +30,17 @@ class EmptySpins(spin_pb2_grpc.SpinServiceServicer):
 
 
 class EmptyJackpots(jackpot_pb2_grpc.JackpotServiceServicer):
-    """RecordContribution."""
+    """RecordContribution and GetPool."""
 
     async def RecordContribution(
         self, request: jackpot_pb2.RecordContributionRequest, context: Context
     ) -> jackpot_pb2.RecordContributionResponse:
         return jackpot_pb2.RecordContributionResponse()
+
+    async def GetPool(
+        self, request: jackpot_pb2.GetPoolRequest, context: Context
+    ) -> jackpot_pb2.GetPoolResponse:
+        return jackpot_pb2.GetPoolResponse()
 
 
 async def serve() -> None:

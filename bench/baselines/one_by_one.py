@@ -11,10 +11,11 @@ from typing import Any, Final
 import asyncpg
 import grpc
 
+from protos.jackpot.v1 import jackpot_pb2
 from protos.spin.v1 import spin_pb2 as pb
 from service_kit.errors import Refusal
 from spin_server.domain.commands import Settle
-from spin_server.domain.facts import JackpotView, NewSpin, Refused, SettledSpin
+from spin_server.domain.facts import JackpotView, NewSpin, Refused, SettledSpin, SpinRecord
 from spin_server.domain.settle import Rules, settle
 from spin_server.domain.wallet import EntryKind, Wallet
 from spin_server.refusals import refusal
@@ -101,6 +102,25 @@ def parse(request: pb.SettleSpinRequest) -> Settle:
 def render(spin: NewSpin, jackpot: JackpotView) -> pb.SettleSpinResponse:
     """As the product does."""
     return pb.SettleSpinResponse(spin=answers.spin(SettledSpin(spin.record, jackpot)), replayed=False)
+
+
+def contribution_of(record: SpinRecord) -> jackpot_pb2.RecordContributionRequest:
+    """What is asked of the jackpot server for a spin."""
+    terms = record.terms
+    return jackpot_pb2.RecordContributionRequest(
+        spin_id=str(terms.spin_id),
+        operator_id=terms.operator_id,
+        user_id=terms.user_id,
+        wallet_id=terms.wallet_id,
+        wager=jackpot_pb2.Money(currency_code=terms.currency_code, amount_minor=terms.wager_minor),
+        game_category=int(record.game_category),  # type: ignore[arg-type]
+        game_id=terms.game_id,
+        provider_name=terms.provider_name,
+        provider_round_id=terms.provider_round_id,
+        stake_kind=terms.stake_kind,  # type: ignore[arg-type]
+        country_code=terms.country_code,
+        client_seed=terms.client_seed,
+    )
 
 
 async def settle_one(
