@@ -23,7 +23,7 @@ from bench.baselines.one_by_one import parse, render
 from jackpot_server.domain.commands import Contribute
 from jackpot_server.domain.facts import Recorded, Win
 from jackpot_server.domain.pool import PoolView
-from jackpot_server.keys import parse_root_key
+from jackpot_server.keys import RootKeys, parse_root_key
 from jackpot_server.narration import Narration
 from jackpot_server.transaction import JackpotTransaction
 from protos.spin.v1 import spin_pb2 as pb
@@ -195,8 +195,8 @@ class Inside(SpinServiceServicer):
         self._connect = partial(settings.connect, "inside")
         # No spin gets an outbox row.
         rules = Rules(load_games(settings.games_file), jackpots_on=False)
-        root_key = parse_root_key("root", os.environ["JACKPOT_ROOT_KEY"])
-        self._jackpots = JackpotTransaction(root_key, _unseen, Narration())
+        root_keys = RootKeys(parse_root_key("root", os.environ["JACKPOT_ROOT_KEY"]))
+        self._jackpots = JackpotTransaction(root_keys, _unseen, Narration())
         self._writer: BatchWriter[Settle, Answer] = BatchWriter(
             self._connect,
             InsideTransaction(rules, self._jackpots),
