@@ -13,9 +13,10 @@ import asyncpg
 import typer
 from rich.console import Console
 
-from jackpot_server import config, verify_draw
+from jackpot_server import config, plan_view, verify_draw
 from jackpot_server.app import JackpotServer
-from jackpot_server.apply import Applied, apply
+from jackpot_server.apply import apply
+from jackpot_server.domain.plan import Plan
 from jackpot_server.key_report import KeyUse, key_uses, told
 from jackpot_server.monitor import Sources, live, once
 from jackpot_server.new_cycles import Begun, KeyWasUsed, begin_new_cycles
@@ -59,12 +60,19 @@ def apply_command(
     file: Annotated[Path, typer.Argument(help="a jackpots.toml")],
     reason: Annotated[str, typer.Option(help="why, for the record of configurations")] = "",
     actor: Annotated[str, typer.Option(help="who, for the record of configurations")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only show the plan; status 2 if there is something to do")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the plan for a program")] = False,
 ) -> None:
-    """Create the pools that a file names and change those that differ; may be repeated."""
+    """Show what a file changes and when it takes effect, then do it, all or nothing; may be repeated.
+
+    Status 1, with every reason, if it cannot be done.
+    """
     settings = load(ApplySettings)
     try:
-        applied = asyncio.run(
-            _apply(settings, file, actor or _who_runs_this(), reason or f"apply {file.name}")
+        plan = asyncio.run(
+            _apply(settings, file, actor or _who_runs_this(), reason or f"apply {file.name}", dry_run)
         )
     except config.InvalidConfig as invalid:
         for problem in invalid.problems:
@@ -73,9 +81,12 @@ def apply_command(
     except (StartRefused, OSError) as refused:
         typer.echo(str(refused), err=True)
         raise typer.Exit(1) from None
-    for verb in ("created", "changed", "unchanged", "left_alone"):
-        if pool_ids := getattr(applied, verb):
-            typer.echo(f"{verb.replace('_', ' ')}: {', '.join(pool_ids)}")
+    if as_json:
+        typer.echo(plan_view.to_json(plan, is_done=not dry_run))
+    else:
+        plan_view.show(plan, Console())
+    if dry_run and not plan.is_empty:
+        raise typer.Exit(2)
 
 
 @cli.command("keys")
@@ -194,10 +205,12 @@ def _run_or_say_why(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(1) from None
 
 
-async def _apply(settings: ApplySettings, file: Path, actor: str, reason: str) -> Applied:
+async def _apply(settings: ApplySettings, file: Path, actor: str, reason: str, dry_run: bool) -> Plan:
     pools = config.read_file(file)
     async with _owners_connection(settings, "jackpot_server apply") as connection:
-        return await apply(connection, pools, settings.read_root_keys(), actor=actor, reason=reason)
+        return await apply(
+            connection, pools, settings.read_root_keys(), actor=actor, reason=reason, dry_run=dry_run
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Brings the pools of the database to what a `jackpots.toml` says, in one transaction."""
+"""Brings the pools of the database to what a `jackpots.toml` says, in one transaction; or only says how."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import asyncpg
 
@@ -13,19 +12,10 @@ from jackpot_server.domain.decide import COMMITTED_AHEAD
 from jackpot_server.domain.evidence import POOLS, Evidence
 from jackpot_server.domain.facts import Account, Batch, EntryKind
 from jackpot_server.domain.ledger import Ledger
-from jackpot_server.domain.pool import PoolConfig, PoolState, canonical_text
+from jackpot_server.domain.plan import Plan, plan
+from jackpot_server.domain.pool import PoolConfig, PoolState
 from jackpot_server.keys import RootKeys
 from jackpot_server.seeds import CommittedSeeds
-
-
-@dataclass(slots=True)
-class Applied:
-    """What was done, by pool id. `left_alone`: pools that the file does not name."""
-
-    created: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    left_alone: list[str] = field(default_factory=list)
 
 
 async def apply(
@@ -35,8 +25,9 @@ async def apply(
     *,
     actor: str,
     reason: str,
-) -> Applied:
-    """Applies all of it in one transaction, or nothing; the same again does nothing.
+    dry_run: bool = False,
+) -> Plan:
+    """Does what the plan says in one transaction, or nothing of it; nothing at all with `dry_run`.
 
     A new pool is active and opens at its reset, which the house funds; the seeds of its first cycles are
     committed. A changed one gets a new configuration version. Servers notice with their next batch. Raises
@@ -44,33 +35,19 @@ async def apply(
     """
     async with connection.transaction():
         pools = {pool.pool_id: pool for pool in await catalog_store.lock_all(connection)}
-        _refuse_other_currencies(pools, wanted)
-        applied = Applied(left_alone=sorted(pools.keys() - wanted.keys()))
+        planned = plan({pool_id: pool.configured for pool_id, pool in pools.items()}, wanted)
+        if planned.problems:
+            raise InvalidConfig(planned.problems)
+        if planned.is_empty or dry_run:
+            return planned
         change = _Change(connection, await open_batch(connection), actor, reason)
-        for pool_id, config in wanted.items():
-            known = pools.get(pool_id)
-            if known is None:
-                await change.create(pool_id, config, root_keys)
-                applied.created.append(pool_id)
-            elif known.config_text == canonical_text(config):
-                applied.unchanged.append(pool_id)
-            else:
-                await change.configure(known, config)
-                applied.changed.append(pool_id)
-        if applied.created or applied.changed:
-            await catalog_store.bump(connection)
-            await change.record()
-    return applied
-
-
-def _refuse_other_currencies(pools: Mapping[str, KnownPool], wanted: Mapping[str, PoolConfig]) -> None:
-    problems = [
-        f"pools.{pool_id}.currency_code: is {pools[pool_id].currency_code} and cannot be changed"
-        for pool_id, config in wanted.items()
-        if pool_id in pools and pools[pool_id].currency_code != config.currency_code
-    ]
-    if problems:
-        raise InvalidConfig(problems)
+        for new in planned.created:
+            await change.create(new.pool_id, wanted[new.pool_id], root_keys)
+        for changed in planned.changed:
+            await change.configure(pools[changed.pool_id], wanted[changed.pool_id])
+        await catalog_store.bump(connection)
+        await change.record()
+    return planned
 
 
 class _Change:

@@ -8,6 +8,7 @@ import asyncpg
 from jackpot_server.domain.catalog import Catalog, PoolLabel, StoredConfig
 from jackpot_server.domain.evidence import ENTRIES, POOL_CONFIGS, SEED_COMMITMENTS, Evidence
 from jackpot_server.domain.facts import Batch, Entry
+from jackpot_server.domain.plan import Configured
 from jackpot_server.domain.pool import (
     Lifecycle,
     PoolConfig,
@@ -67,22 +68,22 @@ async def read_commitments(
 
 @dataclass(frozen=True, slots=True)
 class KnownPool:
-    """A pool and its newest configuration, locked by `lock_all`."""
+    """A pool and what it is configured to be, locked by `lock_all`."""
 
     pool_key: int
     pool_id: str
-    currency_code: str
     config_version: int
-    config_text: str
+    configured: Configured
 
 
 # One who changes the catalog at a time; the pools stay locked, so that no batch decides meanwhile.
 LOCK_CATALOG = "SELECT version FROM catalog FOR UPDATE"
 LOCK_ALL_POOLS = "SELECT pool_key FROM pools ORDER BY pool_key FOR NO KEY UPDATE"
-READ_NEWEST = """
-SELECT p.pool_key, p.pool_id, p.currency_code, p.config_version, c.config
+READ_CONFIGURED = """
+SELECT p.pool_key, p.pool_id, p.config_version, p.state, newest.config AS newest, of_cycle.config AS of_cycle
   FROM pools p
-  JOIN pool_configs c ON c.pool_key = p.pool_key AND c.version = p.config_version
+  JOIN pool_configs newest ON newest.pool_key = p.pool_key AND newest.version = p.config_version
+  JOIN pool_configs of_cycle ON of_cycle.pool_key = p.pool_key AND of_cycle.version = p.cycle_config_version
 """
 
 
@@ -90,7 +91,13 @@ async def lock_all(connection: asyncpg.Connection) -> list[KnownPool]:
     """Locks the catalog, then every pool; all of them as they are now."""
     await connection.execute(LOCK_CATALOG)
     await connection.execute(LOCK_ALL_POOLS)
-    return [KnownPool(*row) for row in await connection.fetch(READ_NEWEST)]
+    return [_known(row) for row in await connection.fetch(READ_CONFIGURED)]
+
+
+def _known(row: asyncpg.Record) -> KnownPool:
+    newest, of_cycle = (parse_canonical(row[name]) for name in ("newest", "of_cycle"))
+    configured = Configured(newest, of_cycle, Lifecycle(row["state"]))
+    return KnownPool(row["pool_key"], row["pool_id"], row["config_version"], configured)
 
 
 INSERT_POOL = f"""

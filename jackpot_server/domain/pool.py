@@ -112,6 +112,11 @@ def running_config(newest: PoolConfig, of_cycle: PoolConfig) -> PoolConfig:
     return replace(newest, **{name: getattr(of_cycle, name) for name in _KEPT_BY_THE_CYCLE})
 
 
+def trigger_name(trigger: Trigger) -> str:
+    """As the contract and `jackpots.toml` call it."""
+    return next(name for name, kind in _TRIGGERS.items() if isinstance(trigger, kind))
+
+
 def canonical_text(config: PoolConfig) -> str:
     """The configuration as the one text that is stored and hashed: JSON, sorted, without what is default.
 
@@ -121,8 +126,9 @@ def canonical_text(config: PoolConfig) -> str:
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name == "trigger":
-            name = next(name for name, kind in _TRIGGERS.items() if isinstance(value, kind))
-            shown[name] = {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+            shown[trigger_name(value)] = {
+                part.name: _plain(getattr(value, part.name)) for part in fields(value)
+            }
         elif value != field.default:
             shown[field.name] = list(value) if isinstance(value, tuple) else value
     return json.dumps(shown, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -7,14 +7,14 @@ import sys
 from tests.support.stack import ROOT
 
 
-async def run(*arguments: str) -> tuple[int, str]:
-    """`python -m …`: its exit status and what it printed."""
+async def run(*arguments: str, **settings: str) -> tuple[int, str]:
+    """`python -m …` with these variables: its exit status and what it printed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         *arguments,
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **settings},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

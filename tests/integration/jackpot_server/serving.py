@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from jackpot_server import config
 from jackpot_server.app import JackpotServer
-from jackpot_server.apply import Applied, apply
+from jackpot_server.apply import apply
+from jackpot_server.domain.plan import Plan
 from jackpot_server.settings import JackpotSettings
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotAdminServiceStub, JackpotServiceStub
@@ -131,7 +132,7 @@ class Client:
         return shown
 
 
-async def apply_pools(dsn: str, pools: str) -> Applied:
+async def apply_pools(dsn: str, pools: str) -> Plan:
     """What `python -m jackpot_server apply` does."""
     connection = await connect(dsn, application_name="apply")
     try:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from jackpot_server.apply import Applied, apply
+from jackpot_server.apply import apply
 from jackpot_server.catalog_store import load_catalog, read_commitments
 from jackpot_server.config import InvalidConfig
 from jackpot_server.domain.draw import commitment
@@ -16,15 +16,23 @@ from tests.integration.jackpot_server.bench import POOLS, ROOT_KEYS, findings
 from tests.support.engine import pool_config
 
 
-async def apply_all(look: asyncpg.Connection, pools: dict[str, PoolConfig]) -> Applied:
-    return await apply(look, pools, ROOT_KEYS, actor="somebody", reason="because")
+async def apply_all(look: asyncpg.Connection, pools: dict[str, PoolConfig]) -> dict[str, list[str]]:
+    """The pools by what happened to them."""
+    plan = await apply(look, pools, ROOT_KEYS, actor="somebody", reason="because")
+    outcome = {
+        "created": [change.pool_id for change in plan.created],
+        "changed": [change.pool_id for change in plan.changed],
+        "unchanged": plan.unchanged,
+        "left alone": plan.left_alone,
+    }
+    return {verb: pool_ids for verb, pool_ids in outcome.items() if pool_ids}
 
 
 async def test_a_new_pool_opens_at_its_reset_funded_by_the_house(jackpots_dsn: str) -> None:
     look = await connect(jackpots_dsn, application_name="test")
     try:
         applied = await apply_all(look, dict(POOLS))
-        assert applied == Applied(created=["mini", "grand"])
+        assert applied == {"created": ["mini", "grand"]}
         pools = await look.fetch("SELECT * FROM pools ORDER BY pool_key")
         assert [
             (pool["pool_id"], pool["current_micros"], pool["state"], pool["cycle"]) for pool in pools
@@ -64,7 +72,7 @@ async def test_the_same_again_does_nothing(jackpots_dsn: str) -> None:
     try:
         await apply_all(look, dict(POOLS))
         version = await look.fetchval("SELECT version FROM catalog")
-        assert await apply_all(look, dict(POOLS)) == Applied(unchanged=["mini", "grand"])
+        assert await apply_all(look, dict(POOLS)) == {"unchanged": ["mini", "grand"]}
         assert await look.fetchval("SELECT version FROM catalog") == version
     finally:
         await look.close()
@@ -75,7 +83,7 @@ async def test_a_change_is_a_new_version_with_its_author_and_others_are_left_alo
     try:
         await apply_all(look, dict(POOLS))
         changed = replace(POOLS["grand"], display_name="New")
-        assert await apply_all(look, {"grand": changed}) == Applied(changed=["grand"], left_alone=["mini"])
+        assert await apply_all(look, {"grand": changed}) == {"changed": ["grand"], "left alone": ["mini"]}
         row = await look.fetchrow("SELECT * FROM pool_configs WHERE version = 2")
         assert row is not None
         text = canonical_text(changed)
@@ -102,11 +110,33 @@ async def test_a_currency_cannot_be_changed_and_then_nothing_is(jackpots_dsn: st
         await look.close()
 
 
+async def test_a_dry_run_says_the_same_and_does_nothing(jackpots_dsn: str) -> None:
+    look = await connect(jackpots_dsn, application_name="test")
+    try:
+        for dry_run, count in ((True, 0), (False, 2)):
+            plan = await apply(look, POOLS, ROOT_KEYS, actor="a", reason="b", dry_run=dry_run)
+            assert [change.pool_id for change in plan.created] == ["mini", "grand"]
+            assert await look.fetchval("SELECT count(*) FROM pools") == count
+    finally:
+        await look.close()
+
+
+async def test_seventeen_pools_for_one_spin_are_refused(jackpots_dsn: str) -> None:
+    look = await connect(jackpots_dsn, application_name="test")
+    try:
+        await apply_all(look, {f"pool-{number}": pool_config() for number in range(16)})
+        with pytest.raises(InvalidConfig, match="17 pools at once"):
+            await apply_all(look, {"one-more": pool_config()})
+        await apply_all(look, {"one-more": replace(pool_config(), currency_code="USD")})
+    finally:
+        await look.close()
+
+
 async def test_several_first_starts_at_once_create_each_pool_once(jackpots_dsn: str) -> None:
     looks = [await connect(jackpots_dsn, application_name="test") for _ in range(4)]
     try:
         applied = await asyncio.gather(*(apply_all(look, dict(POOLS)) for look in looks))
-        assert sorted(len(each.created) for each in applied) == [0, 0, 0, 2]
+        assert sorted(len(each.get("created", [])) for each in applied) == [0, 0, 0, 2]
         assert await findings(looks[0]) == []
     finally:
         for look in looks:
