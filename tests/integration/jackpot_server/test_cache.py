@@ -336,8 +336,12 @@ class TestTheWriter:
         writer.offer([Committed("a", 3), Committed("b", 4)])
         writer.offer([Committed("a", 2)])
         writer.start()
-        found = await eventually(lambda: cache.fetch(["a", "b"]))
-        assert {key: value.payload for key, value in found.items()} == {"a": b"3", "b": b"5"}
+
+        async def written() -> bool:
+            found = await cache.fetch(["a", "b"])
+            return {key: value.payload for key, value in found.items()} == {"a": b"3", "b": b"5"}
+
+        await eventually(written)
         assert len(rendered) == 2
         await writer.close()
 
