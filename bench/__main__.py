@@ -1,5 +1,7 @@
 """`python -m bench [B2 …]`: runs the rows that are named, or all; exits with 1 if anything was lost.
 
+`python -m bench profile` measures where the time of a spin and of a contribution goes.
+
 SECONDS and REPEATS say how long each phase is and how often it is repeated; QUICK=1 only looks whether
 everything runs and nothing is lost, and writes no report.
 """
@@ -21,6 +23,7 @@ from bench import (
     hot_pool,
     outage,
     paging,
+    profile,
     replicas,
     round_trips,
     scaling,
@@ -58,6 +61,7 @@ LONG: Mapping[tuple[str, ...], Group] = {
     ("B14",): paging.run,
     ("B17",): endurance.run,
 }
+PROFILE = "profile"
 ROWS = [name for names in GROUPS for name in names]
 LONG_ROWS = [name for names in LONG for name in names]
 
@@ -84,6 +88,8 @@ async def measure(names: Collection[str]) -> bool:
 
 def main(names: list[str]) -> int:
     """Runs them one after the other."""
+    if names == [PROFILE]:
+        return asyncio.run(profile.main())
     unknown = [name for name in names if name not in (*ROWS, *LONG_ROWS)]
     if unknown:
         there = f"{' '.join(ROWS)}; by name only: {' '.join(LONG_ROWS)}"

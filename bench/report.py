@@ -210,7 +210,7 @@ def _row(name: str, figure: Figure, effort: Effort) -> dict[str, Any]:
         "reach": goal.reach,
         "reached": goal.is_reached(ratio) and all(each.holds for each in figure.conditions),
         "spread": [_rounded(min(figure.ratios)), _rounded(max(figure.ratios))],
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "command": f"make bench ONLY={name}",
         "repeats": effort.repeats,
@@ -225,7 +225,8 @@ def _rounded(value: float) -> float:
     return round(value) if abs(value) >= 1000 else float(f"{value:.3g}")
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit that was measured."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"],
         cwd=FOLDER, capture_output=True, text=True, check=False,

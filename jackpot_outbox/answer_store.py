@@ -21,6 +21,7 @@ from jackpot_outbox.store import (
     key_arrays,
 )
 
+# One EXISTS: for three that are joined by OR, the planner reads two of the tables as a whole first.
 _RECORD_WINS = """
 INSERT INTO jackpot_wins AS known (win, spin_id, operator_id, user_id, wallet_id, pool, tier,
                                    currency_code, amount_minor, state, spin_voided, event_sequence)
@@ -29,10 +30,14 @@ FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text
             $8::text[], $9::bigint[], $10::smallint[], $11::boolean[], $12::bigint[])
      AS heard (win, spin_id, operator_id, user_id, wallet_id, pool, tier,
                currency_code, amount_minor, state, spin_voided, event_sequence)
-WHERE EXISTS (SELECT FROM jackpot_outbox AS o
-              WHERE o.kind = 1 AND o.spin_id = heard.spin_id AND o.win = '' AND o.event_sequence = 0)
-   OR EXISTS (SELECT FROM jackpot_results AS r WHERE r.spin_id = heard.spin_id)
-   OR EXISTS (SELECT FROM jackpot_wins AS w WHERE w.win = heard.win)
+WHERE EXISTS (
+    SELECT FROM jackpot_outbox AS o
+    WHERE o.kind = 1 AND o.spin_id = heard.spin_id AND o.win = '' AND o.event_sequence = 0
+    UNION ALL
+    SELECT FROM jackpot_results AS r WHERE r.spin_id = heard.spin_id
+    UNION ALL
+    SELECT FROM jackpot_wins AS w WHERE w.win = heard.win
+)
 ORDER BY heard.win
 ON CONFLICT (win) DO UPDATE
 SET state = CASE WHEN excluded.event_sequence > known.event_sequence

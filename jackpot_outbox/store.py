@@ -243,10 +243,12 @@ def key_arrays(keys: Sequence[RowKey]) -> list[list[Any]]:
 
 
 # A setback may only bring a row forward that is still under the sender's own lease.
+# Open rows are told from parked ones after the join: asked for before it, they would be read as a whole.
 _SET_BACK = f"""
 WITH setback AS MATERIALIZED (
     SELECT o.kind, o.spin_id, o.win, o.event_sequence, s.error, s.parked,
            s.lease_until IS NOT DISTINCT FROM o.due_time AS is_leased,
+           o.parked_time IS NULL AS is_open,
            clock_timestamp() + interval '1 second' * CASE
                WHEN s.retry_after_s IS NOT NULL THEN (1 + random() / 2) * s.retry_after_s
                ELSE (0.5 + random())
@@ -255,7 +257,6 @@ WITH setback AS MATERIALIZED (
     FROM {KEYS}, $5::text[], $6::boolean[], $7::float8[], $8::timestamptz[])
          AS s ({KEY_NAMES}, error, parked, retry_after_s, lease_until)
     JOIN jackpot_outbox AS o ON {SAME_KEY.format("s")}
-    WHERE o.parked_time IS NULL
     ORDER BY {KEY_ORDER}
     FOR NO KEY UPDATE OF o
 )
@@ -265,7 +266,7 @@ SET attempts = o.attempts + 1,
     parked_time = CASE WHEN s.parked THEN clock_timestamp() END,
     due_time = CASE WHEN s.is_leased THEN s.retry_time ELSE GREATEST(o.due_time, s.retry_time) END
 FROM setback AS s
-WHERE {SAME_KEY.format("s")}
+WHERE s.is_open AND {SAME_KEY.format("s")}
 """
 
 

@@ -1,0 +1,114 @@
+"""What a server asks again and again finds its rows by keys, however many others there are.
+
+Plans are made as the committers make them, before any statistics exist. A table that grows may only be
+looked into through an index, by a condition on its key; never as a whole, nor into a hash table first.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from types import ModuleType
+from typing import Any
+
+import asyncpg
+import pytest
+
+from jackpot_outbox import answer_store
+from jackpot_outbox import store as outbox_store
+from jackpot_server import recall
+from jackpot_server import store as jackpot_store
+from service_kit.database import connect
+from spin_server import store as spin_store
+
+GROW = frozenset(
+    {
+        "spins", "wallet_entries", "wallet_requests", "wallets", "jackpot_outbox", "jackpot_results",
+        "jackpot_wins", "contributions", "entries", "batches", "wins", "win_events", "acknowledgements",
+    }
+)  # fmt: skip
+
+SPINS_STATEMENTS = [
+    (spin_store, "_LOCK_WALLETS"),
+    (spin_store, "_FIND_SPINS"),
+    (spin_store, "_FIND_REQUESTS"),
+    (spin_store, "_WRITE_SPINS_AND_CONTRIBUTIONS"),
+    (spin_store, "_WRITE_MONEY"),
+    (spin_store, "_TOUCH_WALLETS"),
+    (answer_store, "_RECORD_WINS"),
+    (answer_store, "_RECORD_ACTS"),
+    (answer_store, "_END_ROWS"),
+    (outbox_store, "_TAKE_DUE"),
+    (outbox_store, "_SET_BACK"),
+    (outbox_store, "_GIVE_BACK"),
+]
+JACKPOTS_STATEMENTS = [
+    (jackpot_store, "LOCK_POOLS"),
+    (jackpot_store, "WRITE_BATCH"),
+    (jackpot_store, "WRITE_WINS"),
+    (recall, "READ_CONTRIBUTIONS"),
+    (recall, "READ_WINS"),
+    (recall, "READ_ACKNOWLEDGEMENTS"),
+]
+
+
+@pytest.fixture
+async def spins(spins_dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await connect(spins_dsn, application_name="plans")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def jackpots(jackpots_dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await connect(jackpots_dsn, application_name="plans")
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), SPINS_STATEMENTS, ids=lambda part: part if isinstance(part, str) else part.__name__
+)
+async def test_no_batch_of_spins_reads_a_table_that_grows(
+    spins: asyncpg.Connection, module: ModuleType, name: str
+) -> None:
+    assert await whole_reads(spins, getattr(module, name)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), JACKPOTS_STATEMENTS, ids=lambda part: part if isinstance(part, str) else part.__name__
+)
+async def test_no_batch_of_contributions_reads_a_table_that_grows(
+    jackpots: asyncpg.Connection, module: ModuleType, name: str
+) -> None:
+    assert await whole_reads(jackpots, getattr(module, name)) == []
+
+
+async def test_three_lookups_joined_by_or_would_be_found(spins: asyncpg.Connection) -> None:
+    joined = """
+        SELECT FROM unnest($1::uuid[], $2::text[]) AS heard (spin_id, win)
+         WHERE EXISTS (SELECT FROM jackpot_results AS r WHERE r.spin_id = heard.spin_id)
+            OR EXISTS (SELECT FROM jackpot_wins AS w WHERE w.win = heard.win)"""
+    assert await whole_reads(spins, joined) != []
+
+
+async def whole_reads(connection: asyncpg.Connection, statement: str) -> list[str]:
+    """The nodes of its plan that read more of a growing table than the rows of some keys."""
+    await connection.execute(f"PREPARE planned AS {statement}")
+    count = await connection.fetchval(
+        "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'planned'"
+    )
+    nothing = f"({', '.join(['NULL'] * count)})" if count else ""
+    plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE planned{nothing}")
+    found = [
+        f"{node['Node Type']} on {node['Relation Name']}"
+        for node in _scans(json.loads(plan)[0]["Plan"])
+        if not node.keys() & {"Index Cond", "Recheck Cond", "TID Cond"}
+    ]
+    return [*found, "hashed SubPlan"] if "hashed SubPlan" in plan else found
+
+
+def _scans(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every read of a table that grows."""
+    if "Scan" in node["Node Type"] and node.get("Relation Name") in GROW:
+        yield node
+    for child in node.get("Plans", ()):
+        yield from _scans(child)
