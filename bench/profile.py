@@ -170,7 +170,7 @@ def page(profiles: list[Profile]) -> str:
         f"Written by `python -m bench profile` at commit {commit()}, on {where['cpus']} CPUs, "
         f"Python {where['python']}.",
         "Load generator, servers and databases share the machine. Microseconds are of processor time, user",
-        "and system, for each item; shares are of stacks sampled in a server's Python code (`bench/stages.py`).",
+        "and system, for each item; shares are of stacks sampled in a server's Python (`bench/stages.py`).",
     ]
     for profile in profiles:
         lines += ["", f"## {profile.load.title}", "", *_cpu_lines(profile)]
