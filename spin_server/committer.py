@@ -1,4 +1,7 @@
-"""The one committer: every command that changes money, in arrival order, a batch per transaction."""
+"""The one committer: every command that changes money, in arrival order, a batch per transaction.
+
+Answers of the jackpot server that move no money have a second one: no spin has to wait for them.
+"""
 
 import asyncio
 from collections import Counter
@@ -50,38 +53,50 @@ class Committer:
         self._on_commit = on_commit
         self._on_booked = on_booked
         self._summary = SpinSummary()
-        self._writer: BatchWriter[Command, Answer] = BatchWriter(
-            connect, SpinTransaction(rules), lock_keys=_wallets_of, max_batch=max_batch
-        )
-        self._group: GroupCommit[Command, Answer] = GroupCommit(
-            self._write, key=_id_of, max_batch=max_batch, max_waiting=max_waiting, name="spin committer"
+        transaction = SpinTransaction(rules)
+        self._writers: list[BatchWriter[Command, Answer]] = [
+            BatchWriter(connect, transaction, lock_keys=_wallets_of, max_batch=max_batch) for _ in range(2)
+        ]
+        self._money, self._answers = (
+            GroupCommit[Command, Answer](
+                partial(self._write, writer),
+                key=_id_of,
+                max_batch=max_batch,
+                max_waiting=max_waiting,
+                name=name,
+            )
+            for name, writer in zip(("spin committer", "answers"), self._writers, strict=True)
         )
 
     def start(self) -> None:
-        """Starts the task that writes."""
-        self._group.start()
+        """Starts the tasks that write."""
+        self._money.start()
+        self._answers.start()
 
     async def close(self) -> None:
         """Refuses new commands with DRAINING, finishes what was taken, closes the connections."""
-        await self._group.close()
-        await self._writer.close()
+        await self._money.close()
+        await self._answers.close()
+        for writer in self._writers:
+            await writer.close()
         self._summary.close()
 
     async def spin(self, command: SpinCommand) -> SpinAnswer:
         """Books a spin; durable when it returns. May be repeated, and cancelled without harm."""
-        return cast(SpinAnswer, await self._group.submit(command))
+        return cast(SpinAnswer, await self._money.submit(command))
 
     async def wallet(self, command: WalletCommand) -> MoveAnswer:
         """Creates a wallet or moves its money; durable when it returns. May be repeated."""
-        return cast(MoveAnswer, await self._group.submit(command))
+        return cast(MoveAnswer, await self._money.submit(command))
 
     async def book(self, booking: Booking) -> Booked:
         """Books answers of the jackpot server and credits wins; durable when it returns. May be repeated."""
-        return cast(Booked, await self._group.submit(booking))
+        group = self._money if booking.wallet_ids else self._answers
+        return cast(Booked, await group.submit(booking))
 
-    async def _write(self, items: list[Command]) -> Sequence[Written]:
+    async def _write(self, writer: BatchWriter[Command, Answer], items: list[Command]) -> Sequence[Written]:
         started = perf_counter()
-        results = await self._writer.write(items)
+        results = await writer.write(items)
         metrics.BATCH_COMMANDS.observe(len(items))
         metrics.BATCH_SECONDS.observe(perf_counter() - started)
         self._announce(items, results)

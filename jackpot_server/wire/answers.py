@@ -75,17 +75,20 @@ def fill_contribution(
     add_share = target.shares.add
     for key, cycle, version, amount, reserve, overflow, balance, skip_reason, shadow in contribution.shares:
         label = labels[key, version]
-        add_share(
-            pool="pools/" + label.pool_id,
-            tier=label.tier,
-            cycle=cycle,
-            amount_micros=amount,
-            reserve_micros=reserve,
-            overflow_micros=overflow,
-            balance_micros=balance,
-            skip_reason=skip_reason,
-            shadow=bool(shadow),
-        )
+        # Field by field, and what is seldom there only where it is: half the time of an answer is here.
+        share = add_share()
+        share.pool = "pools/" + label.pool_id
+        share.tier = label.tier
+        share.cycle = cycle
+        share.amount_micros = amount
+        share.reserve_micros = reserve
+        share.balance_micros = balance
+        if overflow:
+            share.overflow_micros = overflow
+        if skip_reason:
+            share.skip_reason = skip_reason  # type: ignore[assignment]
+        if shadow:
+            share.shadow = True
     for won in wins:
         fill_win(target.wins.add(), won)
     head = contribution.recording.head

@@ -98,7 +98,9 @@ async def test_spins_of_the_wallet_and_its_win_share_a_batch(bench: Bench) -> No
     await bench.fund()
     earlier, spin = await spin_on(bench), await spin_on(bench)
     # A connection's first booking also asks for a type that the driver does not know.
-    await bench.committer.book(Booking(answers=(answer_of(bench, earlier.record.terms.spin_id),)))
+    await bench.committer.book(
+        Booking(answers=(answer_of(bench, earlier.record.terms.spin_id, win_of(earlier)),))
+    )
     answer = answer_of(bench, spin.record.terms.spin_id, win_of(spin))
     bench.statements.clear()
     await asyncio.gather(
@@ -108,12 +110,25 @@ async def test_spins_of_the_wallet_and_its_win_share_a_batch(bench: Bench) -> No
     )
     # Spins take four; wins, credit, acknowledgements and ended rows one each.
     assert len(bench.statements) <= 8, bench.statements
-    assert await bench.balance() == 10_000 - 200 + 1_234 - 40 * 90
+    assert await bench.balance() == 10_000 - 200 + 2 * 1_234 - 40 * 90
     entries = await bench.look.fetch("SELECT * FROM wallet_entries ORDER BY entry_number")
     balance = 0
     for number, entry in enumerate(entries, start=1):
         balance += entry["amount_minor"]
         assert (entry["entry_number"], entry["balance_minor"]) == (number, balance)
+
+
+async def test_an_answer_without_a_win_and_a_spin_do_not_wait_for_each_other(bench: Bench) -> None:
+    await bench.fund()
+    spin_id = (await spin_on(bench)).record.terms.spin_id
+    bench.statements.clear()
+    await asyncio.gather(
+        bench.committer.book(Booking(answers=(answer_of(bench, spin_id),))),
+        bench.committer.spin(settle()),
+    )
+    assert bench.booked == [spin_id]
+    # Each has a transaction of its own, on a connection of its own.
+    assert bench.statements.count("COMMIT") == 2
 
 
 @pytest.mark.parametrize(
