@@ -82,6 +82,7 @@ JACKPOTS_CHECKS: Mapping[str, str] = {
           FROM pools p CROSS JOIN LATERAL
                (VALUES (2, current_micros), (3, reserve_micros), (4, overflow_micros)) a (account, amount)
           LEFT JOIN entries e ON e.pool_key = p.pool_key AND e.account = a.account
+         WHERE p.state <> 3
          GROUP BY p.pool_id, a.account, a.amount HAVING coalesce(sum(e.amount_micros), 0) <> a.amount""",
     "account that may not be negative is": """
         SELECT account, pool_key, operator_id, currency_code, sum(amount_micros) FROM entries
@@ -91,7 +92,7 @@ JACKPOTS_CHECKS: Mapping[str, str] = {
             SELECT s.batch_id, s.pool_key, a.account, sum(a.amount) AS amount
               FROM contribution_shares s CROSS JOIN LATERAL
                    (VALUES (2, amount_micros), (3, reserve_micros), (4, overflow_micros)) a (account, amount)
-             GROUP BY 1, 2, 3 HAVING sum(a.amount) <> 0),
+             WHERE NOT s.shadow GROUP BY 1, 2, 3 HAVING sum(a.amount) <> 0),
         booked AS (
             SELECT batch_id, pool_key, account::int, sum(amount_micros) AS amount
               FROM entries WHERE kind = 2 AND account BETWEEN 2 AND 4 GROUP BY 1, 2, 3)

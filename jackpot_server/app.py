@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 
+from jackpot_server.admin_service import JackpotAdminService
+from jackpot_server.administration import Administration
 from jackpot_server.board import PoolBoard
 from jackpot_server.cache import SnapshotCache
 from jackpot_server.committer import Committer
 from jackpot_server.domain.pool import PoolView
 from jackpot_server.draw_reads import DrawReads
+from jackpot_server.identity import Identities
 from jackpot_server.metrics import EVENT_WAITERS, WAITING
 from jackpot_server.pool_reads import PoolReads
 from jackpot_server.reads import ReadConnections, Reads
@@ -54,7 +57,12 @@ class JackpotServer:
         service = JackpotService(  # type: ignore[abstract]
             self._committer, reads, draws, self._feed, self._board, self._watch, info
         )
-        admin = jackpot_pb2_grpc.JackpotAdminServiceServicer()  # type: ignore[abstract]
+        self._administration = Administration(
+            partial(settings.connect, "jackpot_server administration"), root_keys
+        )
+        admin = JackpotAdminService(  # type: ignore[abstract]
+            self._administration, Identities(settings.environment), self._pools, self._connections
+        )
         self.server = GrpcServer(
             settings,
             [
@@ -74,6 +82,7 @@ class JackpotServer:
         await wait_until_servable(self._settings, "jackpot_server", has_schema)
         await self._connections.open()
         await self._committer.start()
+        self._administration.start()
         if self._snapshots is not None:
             self._snapshots.start()
         WAITING.set_function(lambda: self._committer.waiting)
@@ -81,6 +90,7 @@ class JackpotServer:
 
     async def stop(self) -> None:
         """After the last call: what was taken is committed, then everything closes."""
+        await self._administration.close()
         await self._committer.close()
         await self._watch.close()
         await self._feed.close()

@@ -13,9 +13,10 @@ from jackpot_server.domain.evidence import POOLS, Evidence
 from jackpot_server.domain.facts import Account, Batch, EntryKind
 from jackpot_server.domain.ledger import Ledger
 from jackpot_server.domain.plan import Plan, plan
-from jackpot_server.domain.pool import PoolConfig, PoolState
+from jackpot_server.domain.pool import Lifecycle, PoolConfig, PoolState
 from jackpot_server.keys import RootKeys
 from jackpot_server.seeds import CommittedSeeds
+from service_kit.money import MICROS
 
 
 async def apply(
@@ -63,7 +64,10 @@ class _Change:
         self._states: list[PoolState] = []
 
     async def create(self, pool_id: str, config: PoolConfig, root_keys: RootKeys) -> None:
-        pool = await catalog_store.insert_pool(self._connection, self._batch, pool_id, config)
+        opening_micros = config.reset_minor * MICROS
+        pool = await catalog_store.insert_pool(
+            self._connection, self._batch, pool_id, config, Lifecycle.ACTIVE, opening_micros
+        )
         key, currency = pool.pool_key, pool.currency_code
         self._states.append(pool)
         self._evidence.add(POOLS, [(key, pool_id, currency)])

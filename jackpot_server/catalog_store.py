@@ -1,12 +1,12 @@
 """Pools, configurations and seed commitments as the database has them."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import astuple, dataclass
 
 import asyncpg
 
 from jackpot_server.domain.catalog import Catalog, PoolLabel, StoredConfig
-from jackpot_server.domain.evidence import ENTRIES, POOL_CONFIGS, SEED_COMMITMENTS, Evidence
+from jackpot_server.domain.evidence import ENTRIES, POOL_CONFIGS, SEED_COMMITMENTS, UNWON_CYCLES, Evidence
 from jackpot_server.domain.facts import Batch, Entry
 from jackpot_server.domain.plan import Configured
 from jackpot_server.domain.pool import (
@@ -20,10 +20,9 @@ from jackpot_server.domain.pool import (
 from jackpot_server.domain.trigger import deadline_of_cycle
 from jackpot_server.recall import POOL_COLUMNS, pool_of
 from jackpot_server.seeds import Commitment
-from service_kit.money import MICROS
 
 READ_VERSION = "SELECT version FROM catalog"
-READ_POOLS = "SELECT pool_key, pool_id, config_version FROM pools ORDER BY pool_key"
+READ_POOLS = "SELECT pool_key, pool_id, config_version, state FROM pools ORDER BY pool_key"
 READ_CONFIGS = "SELECT pool_key, version, config, config_sha256 FROM pool_configs"
 
 
@@ -47,6 +46,7 @@ async def load_catalog(connection: asyncpg.Connection) -> Catalog:
             for (pool_key, number), stored in configs.items()
             if pool_key in pool_ids
         },
+        closed=frozenset(row["pool_key"] for row in pools if row["state"] == Lifecycle.CLOSED),
     )
 
 
@@ -111,16 +111,21 @@ RETURNING {POOL_COLUMNS}
 
 
 async def insert_pool(
-    connection: asyncpg.Connection, batch: Batch, pool_id: str, config: PoolConfig
+    connection: asyncpg.Connection,
+    batch: Batch,
+    pool_id: str,
+    config: PoolConfig,
+    state: Lifecycle,
+    opening_micros: int,
 ) -> PoolState:
-    """A new active pool at its reset. The configuration follows as version 1, the entries with the batch."""
+    """A new pool. The configuration follows as version 1, the entries with the batch."""
     row = await connection.fetchrow(
         INSERT_POOL,
         *batch,
         pool_id,
         config.currency_code,
-        Lifecycle.ACTIVE,
-        config.reset_minor * MICROS,
+        state,
+        opening_micros,
         deadline_of_cycle(config.trigger, batch.now, None),
     )
     assert row is not None
@@ -166,6 +171,50 @@ async def point_to_config(
     row = await connection.fetchrow(POINT_TO_CONFIG, batch.now, pool_key, version)
     assert row is not None
     return pool_of(tuple(row))
+
+
+WRITE_POOL = """
+UPDATE pools
+   SET state = $2, config_version = $3, cycle_config_version = $4, cycle = $5, cycle_start_micros = $6,
+       cycle_start_time = $7, current_micros = $8, reserve_micros = $9, overflow_micros = $10, version = $11,
+       update_time = $12, last_win_minor = $13, last_win_time = $14, cycle_deadline = $15
+ WHERE pool_key = $1
+"""
+
+
+async def write_pool(connection: asyncpg.Connection, pool: PoolState) -> None:
+    """A locked pool as it is now."""
+    pool_key, _, _, *values = astuple(pool)
+    await connection.execute(WRITE_POOL, pool_key, *values)
+
+
+INSERT_UNWON = """
+INSERT INTO unwon_cycles (batch_id, end_time, pool_key, cycle, config_version, cycle_start_micros,
+                          cycle_start_time, cycle_deadline, actor, reason)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+
+
+async def insert_unwon_cycles(
+    connection: asyncpg.Connection,
+    batch: Batch,
+    evidence: Evidence,
+    before: PoolState,
+    cycles: Iterable[int],
+    *,
+    actor: str,
+    reason: str,
+) -> None:
+    """Cycles of a pool that ended without a win, the running one and those that will never open."""
+    opening = (
+        before.cycle_config_version,
+        before.cycle_start_micros,
+        before.cycle_start_time,
+        before.cycle_deadline,
+    )
+    unwon = [(before.pool_key, cycle, *opening, actor, reason) for cycle in cycles]
+    await connection.executemany(INSERT_UNWON, [(*batch, *row) for row in unwon])
+    evidence.add(UNWON_CYCLES, unwon)
 
 
 INSERT_COMMITMENT = """

@@ -2,13 +2,22 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from jackpot_server.domain.commands import GameCategory, StakeKind
-from jackpot_server.domain.pool import GameSays, MustDropBy, MustHitBy, Odds, PoolConfig, Trigger
+from jackpot_server.domain.pool import (
+    GameSays,
+    MustDropBy,
+    MustHitBy,
+    Odds,
+    PoolConfig,
+    Trigger,
+    trigger_name,
+)
 from service_kit.money import CURRENCIES, MAX_ACCOUNT_MICROS, MAX_AMOUNT_MINOR, MICROS
 
 MAX_POOL_MINOR: Final = MAX_ACCOUNT_MICROS // MICROS
@@ -21,6 +30,10 @@ LONGEST_PERIOD_S: Final = 366 * 86_400
 EARLIEST_DEADLINE: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_DEADLINE: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
+_ENUMS: Final[Mapping[str, type[GameCategory] | type[StakeKind]]] = {
+    "game_categories": GameCategory,
+    "stake_kinds": StakeKind,
+}
 _POOL_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,31}")
 _OPAQUE_ID: Final = re.compile(r"[!-~]{1,64}")
 _TIER: Final = re.compile(r"[!-+\--~]{1,32}")  # printable, without a space or a comma
@@ -63,6 +76,44 @@ def parse(data: bytes) -> dict[str, PoolConfig]:
     return parsed
 
 
+def parse_pool(table: Any, path: str = "config") -> PoolConfig:
+    """One pool from its table. Raises InvalidConfig with every problem, each behind `path`."""
+    problems: list[str] = []
+    reader = _Table(path, table, problems)
+    pool = _pool(reader)
+    reader.refuse_the_rest()
+    if problems:
+        raise InvalidConfig(problems)
+    return pool
+
+
+def merged(pool: PoolConfig, table: Mapping[str, Any], keys: Collection[str]) -> PoolConfig:
+    """The pool with these keys (none: all) as `table` has them; one that it lacks goes back to its default.
+
+    Raises InvalidConfig with every problem.
+    """
+    if not keys:
+        return parse_pool(dict(table))
+    kept = {key: value for key, value in as_table(pool).items() if key not in keys}
+    return parse_pool(kept | {key: table[key] for key in keys if key in table})
+
+
+def as_table(pool: PoolConfig) -> dict[str, Any]:
+    """The pool as `jackpots.toml` has it: every key, names for enumerations; moments as datetimes."""
+    table: dict[str, Any] = {}
+    for each in fields(PoolConfig):
+        value = getattr(pool, each.name)
+        if each.name == "trigger":
+            parts = {part.name: getattr(value, part.name) for part in fields(value)}
+            table[each.name] = {trigger_name(value): parts}
+        elif isinstance(value, tuple):
+            names = _ENUMS.get(each.name)
+            table[each.name] = [names(item).name if names else item for item in value]
+        else:
+            table[each.name] = value
+    return table
+
+
 class _Table:
     """One table of the file: values are taken out by key; what is wrong is added to the problems."""
 
@@ -88,6 +139,8 @@ class _Table:
 
     def whole_second(self, key: str) -> datetime:
         value = self._values.pop(key, None)
+        if isinstance(value, str):  # of a request that was kept as JSON
+            value = _moment(value)
         if (
             isinstance(value, datetime)
             and value.tzinfo is not None
@@ -140,6 +193,13 @@ class _Table:
     def refuse_the_rest(self) -> None:
         for key in self._values:
             self.problem(key, "not known")
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _pool(table: _Table) -> PoolConfig:

@@ -8,13 +8,18 @@ from typing import NamedTuple
 import asyncpg
 
 from jackpot_server import store
-from jackpot_server.catalog_store import LOCK_CATALOG, insert_commitments, load_catalog
+from jackpot_server.catalog_store import (
+    LOCK_CATALOG,
+    insert_commitments,
+    insert_unwon_cycles,
+    load_catalog,
+    write_pool,
+)
 from jackpot_server.chains import append_batch
 from jackpot_server.domain.cycles import next_cycle
 from jackpot_server.domain.decide import COMMITTED_AHEAD
-from jackpot_server.domain.evidence import UNWON_CYCLES, Evidence
-from jackpot_server.domain.facts import Batch
-from jackpot_server.domain.pool import Lifecycle, PoolState
+from jackpot_server.domain.evidence import Evidence
+from jackpot_server.domain.pool import Lifecycle
 from jackpot_server.keys import RootKeys
 from jackpot_server.seeds import CommittedSeeds
 
@@ -54,7 +59,11 @@ async def begin_new_cycles(
         for pool in locked.pools:
             newest = catalog.configs[pool.pool_key, pool.config_version].config
             after = next_cycle(pool, newest, locked.batch.now, last_committed[pool.pool_key] + 1)
-            await _store(connection, locked.batch, evidence, pool, after, actor, reason)
+            ended = range(pool.cycle, after.cycle)
+            await insert_unwon_cycles(
+                connection, locked.batch, evidence, pool, ended, actor=actor, reason=reason
+            )
+            await write_pool(connection, after)
             pools.append(after)
             cycles = range(after.cycle, after.cycle + COMMITTED_AHEAD + 1)
             await insert_commitments(
@@ -87,47 +96,3 @@ async def _refuse_used(connection: asyncpg.Connection, key_id: str) -> None:
 
 
 READ_LAST_COMMITTED = "SELECT pool_key, max(cycle) AS cycle FROM seed_commitments GROUP BY pool_key"
-
-# The running cycle, and those that were committed to and will never open.
-INSERT_UNWON = """
-INSERT INTO unwon_cycles (batch_id, end_time, pool_key, cycle, config_version, cycle_start_micros,
-                          cycle_start_time, cycle_deadline, actor, reason)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-"""
-BEGIN_CYCLE = """
-UPDATE pools
-   SET cycle = $2, cycle_config_version = $3, cycle_start_micros = $4, cycle_start_time = $5,
-       cycle_deadline = $6, version = $7, update_time = $8
- WHERE pool_key = $1
-"""
-
-
-async def _store(
-    connection: asyncpg.Connection,
-    batch: Batch,
-    evidence: Evidence,
-    before: PoolState,
-    after: PoolState,
-    actor: str,
-    reason: str,
-) -> None:
-    opening = (
-        before.cycle_config_version,
-        before.cycle_start_micros,
-        before.cycle_start_time,
-        before.cycle_deadline,
-    )
-    unwon = [(before.pool_key, cycle, *opening, actor, reason) for cycle in range(before.cycle, after.cycle)]
-    await connection.executemany(INSERT_UNWON, [(*batch, *row) for row in unwon])
-    evidence.add(UNWON_CYCLES, unwon)
-    await connection.execute(
-        BEGIN_CYCLE,
-        after.pool_key,
-        after.cycle,
-        after.cycle_config_version,
-        after.cycle_start_micros,
-        after.cycle_start_time,
-        after.cycle_deadline,
-        after.version,
-        after.update_time,
-    )

@@ -48,6 +48,17 @@ class WinsQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminEventsQuery:
+    """Changes by people in [start_time, end_time), newest first, before an event. No resource: all."""
+
+    resource: str
+    start_time: datetime | None
+    end_time: datetime | None
+    page_size: int
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class PoolsQuery:
     """Pools in order of their ids, those that take the operator's spins and have the currency. Empty: all."""
 

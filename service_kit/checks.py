@@ -24,6 +24,7 @@ MAX_PAGE: Final = 1000
 UUID_PATTERN: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 is_uuid = re.compile(UUID_PATTERN).fullmatch
 is_country = re.compile(r"[A-Z]{2}").fullmatch
+is_opaque_id = re.compile(f"[!-~]{{1,{LONGEST_ID}}}").fullmatch
 _is_visible = re.compile(r"[!-~]+").fullmatch
 _is_tier = re.compile(r"[!-+\--~]{1,64}").fullmatch
 _LINE_BREAKS: Final = str.maketrans(dict.fromkeys("\n\r\t", " "))

@@ -1,6 +1,6 @@
 """All pools and all versions of their configurations, as of one version of the catalog."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,7 +24,10 @@ class StoredConfig:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Immutable; a newer one replaces it. `newest` is the number of each pool's newest configuration."""
+    """Immutable; a newer one replaces it. `newest` is the number of each pool's newest configuration.
+
+    A pool never leaves it; those in `closed` take part in nothing any more.
+    """
 
     version: int
     pool_ids: Mapping[int, str]
@@ -33,3 +36,4 @@ class Catalog:
     # By pool key and config version, as a share names them.
     labels: Mapping[tuple[int, int], PoolLabel]
     pool_keys: Mapping[str, int]
+    closed: Collection[int] = frozenset()

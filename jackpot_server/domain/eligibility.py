@@ -26,6 +26,7 @@ class Eligibility:
         self._pools = [
             (pool_key, version, catalog.configs[pool_key, version].config)
             for pool_key, version in sorted(catalog.newest.items())
+            if pool_key not in catalog.closed
         ]
         self._known: dict[EligibilityKey, Candidates] = {}
 

@@ -90,6 +90,12 @@ UNWON_CYCLES: Final = _audited(
     "pool_key cycle config_version cycle_start_micros cycle_start_time cycle_deadline actor reason",
     "end_time",
 )
+ADMIN_EVENTS: Final = _audited(
+    20,
+    "admin_events",
+    "request_id action resource fields actor approver reason before after pending standing",
+    "event_time",
+)
 # The states of pools, as `state_numbers` writes them: no table, but kept in the batch itself.
 POOL_STATES: Final = _audited(
     100,
@@ -109,6 +115,7 @@ TABLES: Final = (
     WIN_EVENTS,
     ACKNOWLEDGEMENTS,
     UNWON_CYCLES,
+    ADMIN_EVENTS,
     POOL_STATES,
 )
 

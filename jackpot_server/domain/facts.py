@@ -81,6 +81,8 @@ class EntryKind(IntEnum):
     WIN = 3
     RESET = 4
     PAYMENT = 5
+    TRANSFER = 6
+    CORRECTION = 7
 
 
 class Batch(NamedTuple):

@@ -29,6 +29,10 @@ class Ledger:
         """Adds to the house, which pays what a reset lacks."""
         self._moved[Account.HOUSE, kind, None, None, currency_code] += amount_micros
 
+    def correction(self, kind: EntryKind, currency_code: str, amount_micros: int) -> None:
+        """Adds to the account against which people correct pools."""
+        self._moved[Account.CORRECTION, kind, None, None, currency_code] += amount_micros
+
     def entries(self) -> list[Entry]:
         """One entry per account and kind that moved. Raises if they do not balance: a bug."""
         sums: defaultdict[str, int] = defaultdict(int)

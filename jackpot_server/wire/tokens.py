@@ -14,6 +14,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 # Microseconds since 1970, the spin's id; of a win also the pool's key.
 _CONTRIBUTION: Final = struct.Struct(">q16s")
 _WIN: Final = struct.Struct(">q16si")
+_EVENT: Final = struct.Struct(">q")
 
 
 def contribution_token(position: ContributionPosition, *list_fields: object) -> str:
@@ -52,6 +53,18 @@ def pool_position(token: str, *list_fields: object) -> str:
         return unseal(token, *list_fields).decode("ascii")
     except UnicodeDecodeError as error:
         raise BadToken from error
+
+
+def event_token(number: int, *list_fields: object) -> str:
+    return seal(_EVENT.pack(number), *list_fields)
+
+
+def event_position(token: str, *list_fields: object) -> int:
+    try:
+        number: int = _EVENT.unpack(unseal(token, *list_fields))[0]
+    except struct.error as error:
+        raise BadToken from error
+    return number
 
 
 def _micros(moment: datetime) -> int:

@@ -92,6 +92,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DRAW_NOT_FOUND: _ErrorReason.ValueType  # 12
     ERROR_REASON_POOL_CLOSED: _ErrorReason.ValueType  # 13
     ERROR_REASON_POOL_PAUSED: _ErrorReason.ValueType  # 14
+    ERROR_REASON_POOL_SHADOW: _ErrorReason.ValueType  # 31
+    """The pool is only tried and holds no money."""
     ERROR_REASON_WORSE_ODDS: _ErrorReason.ValueType  # 15
     ERROR_REASON_CURRENCY_MISMATCH: _ErrorReason.ValueType  # 16
     ERROR_REASON_WIN_NOT_HELD: _ErrorReason.ValueType  # 17
@@ -131,6 +133,8 @@ ERROR_REASON_CONTRIBUTION_NOT_FOUND: ErrorReason.ValueType  # 11
 ERROR_REASON_DRAW_NOT_FOUND: ErrorReason.ValueType  # 12
 ERROR_REASON_POOL_CLOSED: ErrorReason.ValueType  # 13
 ERROR_REASON_POOL_PAUSED: ErrorReason.ValueType  # 14
+ERROR_REASON_POOL_SHADOW: ErrorReason.ValueType  # 31
+"""The pool is only tried and holds no money."""
 ERROR_REASON_WORSE_ODDS: ErrorReason.ValueType  # 15
 ERROR_REASON_CURRENCY_MISMATCH: ErrorReason.ValueType  # 16
 ERROR_REASON_WIN_NOT_HELD: ErrorReason.ValueType  # 17

@@ -424,8 +424,8 @@ class TestTheRest:
         error = await error_of(getattr(client.jackpots, method)(request))
         assert (error.code, error.reason) == ("UNIMPLEMENTED", "METHOD_NOT_IMPLEMENTED")
 
-    async def test_the_admin_service_is_there_and_says_that_it_comes_later(self, client: Client) -> None:
-        error = await error_of(client.admin.CreatePool(pb.CreatePoolRequest()))
+    async def test_the_admin_service_says_what_comes_later(self, client: Client) -> None:
+        error = await error_of(client.admin.HoldWin(pb.HoldWinRequest()))
         assert (error.code, error.reason) == ("UNIMPLEMENTED", "METHOD_NOT_IMPLEMENTED")
 
     async def test_a_database_without_pools_can_be_served(self, empty_pools: Client) -> None:

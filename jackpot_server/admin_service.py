@@ -1,0 +1,94 @@
+"""The administration's servicer: who asks, parse, ask, render."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import grpc.aio
+
+from jackpot_server import admin_store
+from jackpot_server.administration import AdminCommand, Administration, Approval
+from jackpot_server.identity import Identities
+from jackpot_server.pool_reads import PoolReads
+from jackpot_server.reads import ReadConnections
+from jackpot_server.wire import admin_answers, admin_requests, answers, tokens
+from protos.jackpot.v1 import jackpot_pb2 as pb
+from protos.jackpot.v1.jackpot_pb2_grpc import JackpotAdminServiceServicer
+
+Context = grpc.aio.ServicerContext[Any, Any]
+R = TypeVar("R")
+
+_NEWEST = 2**63 - 1
+
+
+class JackpotAdminService(JackpotAdminServiceServicer):
+    """Changes of pools by people, and the trail of them."""
+
+    def __init__(
+        self,
+        administration: Administration,
+        identities: Identities,
+        pools: PoolReads,
+        connections: ReadConnections,
+    ) -> None:
+        self._administration = administration
+        self._identities = identities
+        self._pools = pools
+        self._fetch = connections.fetch
+
+    async def CreatePool(self, request: pb.CreatePoolRequest, context: Context) -> pb.CreatePoolResponse:
+        approval, pool = await self._ask(admin_requests.create_pool, request, context)
+        return pb.CreatePoolResponse(pool=pool, approval=approval)
+
+    async def UpdatePool(self, request: pb.UpdatePoolRequest, context: Context) -> pb.UpdatePoolResponse:
+        approval, pool = await self._ask(admin_requests.update_pool, request, context)
+        return pb.UpdatePoolResponse(pool=pool, approval=approval)
+
+    async def PausePool(self, request: pb.PausePoolRequest, context: Context) -> pb.PausePoolResponse:
+        _, pool = await self._ask(admin_requests.pause_pool, request, context)
+        return pb.PausePoolResponse(pool=pool)
+
+    async def ResumePool(self, request: pb.ResumePoolRequest, context: Context) -> pb.ResumePoolResponse:
+        _, pool = await self._ask(admin_requests.resume_pool, request, context)
+        return pb.ResumePoolResponse(pool=pool)
+
+    async def ClosePool(self, request: pb.ClosePoolRequest, context: Context) -> pb.ClosePoolResponse:
+        approval, pool = await self._ask(admin_requests.close_pool, request, context)
+        return pb.ClosePoolResponse(pool=pool, approval=approval)
+
+    async def CorrectPool(self, request: pb.CorrectPoolRequest, context: Context) -> pb.CorrectPoolResponse:
+        approval, pool = await self._ask(admin_requests.correct_pool, request, context)
+        return pb.CorrectPoolResponse(pool=pool, approval=approval)
+
+    async def ListAuditEvents(
+        self, request: pb.ListAuditEventsRequest, context: Context
+    ) -> pb.ListAuditEventsResponse:
+        self._identities.actor(context)
+        query = admin_requests.events_query(request)
+        rows = await self._fetch(
+            admin_store.LIST_EVENTS,
+            query.resource,
+            query.start_time,
+            query.end_time,
+            _NEWEST if query.before is None else query.before,
+            query.page_size + 1,
+        )
+        events = [admin_store.stored_event(row) for row in rows]
+        response = pb.ListAuditEventsResponse()
+        for event in events[: query.page_size]:
+            admin_answers.fill_event(response.events.add(), event)
+        if len(events) > query.page_size:
+            response.next_page_token = tokens.event_token(
+                events[query.page_size - 1].number, query.resource, query.start_time, query.end_time
+            )
+        return response
+
+    async def _ask(
+        self, parse: Callable[[R, str], AdminCommand], request: R, context: Context
+    ) -> tuple[pb.Approval, pb.Pool | None]:
+        """Who asks comes first, then what; the pool as it is once the answer is durable."""
+        actor = self._identities.actor(context)
+        command = parse(request, actor)
+        approval: Approval = await self._administration.ask(command)
+        views = await self._pools.pools([command.what.pool_id])
+        shown = answers.pool(views[0]) if views else None
+        return admin_answers.approval(approval, command.request_id), shown

@@ -1,0 +1,14 @@
+"""Who changed pools and wins, and why."""
+
+from pathlib import Path
+
+from service_kit.migrate import execute_sql
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    execute_sql(Path(__file__).with_suffix(".sql"))
