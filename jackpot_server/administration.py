@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -191,7 +191,8 @@ class AdminTransaction:
             await catalog_store.insert_unwon_cycles(connection, batch, evidence, before, ended, **said_by)
             await self._commit_to(connection, batch, evidence, before, [before.cycle + COMMITTED_AHEAD + 1])
         await catalog_store.insert_entries(connection, batch, evidence, change.ledger.entries())
-        await catalog_store.bump(connection)
+        if isinstance(command.what, CreatePool | UpdatePool | ClosePool):
+            await catalog_store.bump(connection)
         event = _event(command, standing, pending=False)._replace(
             actor=actor, approver=approver, before=_json(change.before), after=_json(change.after)
         )
@@ -250,7 +251,7 @@ def _decided(
         case UpdatePool():
             pool = subjects[what.pool_id]
             try:
-                wanted = config.merged(pool.configured.newest, json.loads(what.table), what.paths)
+                wanted = config.merged(pool.configured.newest, _table(what.table), what.paths)
             except config.InvalidConfig as invalid:
                 return Refused(Reason.INVALID_FIELDS, "; ".join(invalid.problems), ("config",))
             return administer.update(pool, wanted, configured, now)
@@ -262,6 +263,15 @@ def _decided(
             return administer.close(what, subjects[what.pool_id], subjects[what.transfer_to], now)
         case CorrectPool():
             return administer.correct(what, subjects[what.pool_id], now)
+
+
+def _table(text: str) -> dict[str, Any]:
+    """A configuration that was kept as JSON, which has no moments."""
+    table: dict[str, Any] = json.loads(text)
+    must_drop_by = table.get("trigger", {}).get("must_drop_by", {})
+    if must_drop_by.get("first_deadline"):
+        must_drop_by["first_deadline"] = datetime.fromisoformat(must_drop_by["first_deadline"])
+    return table
 
 
 def _waiting(earlier: StoredEvent | None, standing: str, now: datetime) -> AdminEvent | None:

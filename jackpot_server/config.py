@@ -139,8 +139,6 @@ class _Table:
 
     def whole_second(self, key: str) -> datetime:
         value = self._values.pop(key, None)
-        if isinstance(value, str):  # of a request that was kept as JSON
-            value = _moment(value)
         if (
             isinstance(value, datetime)
             and value.tzinfo is not None
@@ -193,13 +191,6 @@ class _Table:
     def refuse_the_rest(self) -> None:
         for key in self._values:
             self.problem(key, "not known")
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def _pool(table: _Table) -> PoolConfig:

@@ -40,7 +40,7 @@ log = get_log("committer")
 
 Answer: TypeAlias = Recorded | Acknowledged
 
-_MAX_RELOADS: Final = 3
+_MAX_RELOADS: Final = 10
 
 _CODES: Final = {
     Reason.SPIN_ID_REUSED: grpc.StatusCode.ALREADY_EXISTS,

@@ -349,3 +349,17 @@ async def test_outside_the_demo_nobody_is_believed(jackpots_dsn: str) -> None:
             client.admin.ListAuditEvents(pb.ListAuditEventsRequest(), metadata=ALICE),
         ):
             assert (await error_of(call)).reason == "NO_IDENTITY"
+
+
+async def test_pr_08_a_pool_can_be_given_a_deadline(client: Client) -> None:
+    """Moments survive the way through the trail's JSON, where they are texts."""
+    trigger = pb.MustDropByTrigger()
+    trigger.period.seconds = 86_400
+    trigger.first_deadline.FromJsonString("2026-01-01T22:00:00Z")
+    request = pb.UpdatePoolRequest(
+        **asked("one", config=pb.PoolConfig(must_drop_by=trigger)),
+        update_mask=FieldMask(paths=["must_drop_by"]),
+    )
+    done = await both(client.admin.UpdatePool, request)
+    assert done.pool.next_config.must_drop_by == trigger
+    assert done.pool.config.HasField("odds"), "the running cycle keeps its odds"
