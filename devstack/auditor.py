@@ -133,15 +133,39 @@ JACKPOTS_CHECKS: Mapping[str, str] = {
           LEFT JOIN win_events e USING (operator_id) GROUP BY o.operator_id, o.win_event_sequence
         HAVING count(e.sequence) <> o.win_event_sequence
             OR coalesce(max(e.sequence), 0) <> o.win_event_sequence""",
+    "voids' entries are not the sums of the voided shares": """
+        WITH voided AS (
+            SELECT v.batch_id, v.operator_id, c.currency_code,
+                   sum(s.amount_micros + s.reserve_micros + s.overflow_micros) AS amount
+              FROM voids v JOIN contributions c USING (spin_id) JOIN contribution_shares s USING (spin_id)
+             WHERE NOT s.shadow GROUP BY 1, 2, 3
+            HAVING sum(s.amount_micros + s.reserve_micros + s.overflow_micros) <> 0),
+        booked AS (
+            SELECT batch_id, operator_id, currency_code, sum(amount_micros) AS amount
+              FROM entries WHERE kind = 8 AND account = 1 GROUP BY 1, 2, 3)
+        SELECT batch_id, operator_id, v.amount AS voided, b.amount AS booked
+          FROM voided v FULL JOIN booked b USING (batch_id, operator_id, currency_code)
+         WHERE v.amount IS DISTINCT FROM b.amount""",
+    "void without a contribution, or a contribution without a wager and a void": """
+        SELECT spin_id::text FROM voids v FULL JOIN contributions c USING (spin_id)
+         WHERE c.spin_id IS NULL OR v.spin_id IS NULL AND c.wager_minor = 0""",
+    "win of a voided spin is still payable": """
+        SELECT w.pool_key, w.spin_id::text FROM wins w JOIN voids USING (spin_id) CROSS JOIN LATERAL
+               (SELECT e.state, e.spin_voided FROM win_events e
+                 WHERE e.pool_key = w.pool_key AND e.spin_id = w.spin_id
+                 ORDER BY e.sequence DESC LIMIT 1) last
+         WHERE last.state = 1 AND NOT last.spin_voided""",
     "commitment missing for one of the next 16 cycles": """
         SELECT p.pool_id, n AS cycle FROM pools p CROSS JOIN LATERAL generate_series(p.cycle, p.cycle + 16) n
           LEFT JOIN seed_commitments c ON c.pool_key = p.pool_key AND c.cycle = n WHERE c.cycle IS NULL""",
     "payable and paid are not the wins": """
         WITH wins_by_state AS (
             SELECT w.operator_id, w.currency_code, sum(w.amount_minor) * 1000000::numeric AS amount,
+                   last.state = 3 AS paid
+              FROM wins w CROSS JOIN LATERAL
                    (SELECT e.state FROM win_events e WHERE e.pool_key = w.pool_key AND e.spin_id = w.spin_id
-                     ORDER BY e.sequence DESC LIMIT 1) = 3 AS paid
-              FROM wins w WHERE NOT w.shadow GROUP BY 1, 2, 4),
+                     ORDER BY e.sequence DESC LIMIT 1) last
+             WHERE NOT w.shadow AND last.state <> 4 GROUP BY 1, 2, 4),
         booked AS (
             SELECT operator_id, currency_code, sum(amount_micros) AS amount, account = 7 AS paid
               FROM entries WHERE account IN (6, 7) GROUP BY 1, 2, 4)

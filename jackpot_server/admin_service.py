@@ -7,9 +7,10 @@ import grpc.aio
 
 from jackpot_server import admin_store
 from jackpot_server.administration import AdminCommand, Administration, Approval
+from jackpot_server.domain.administer import WinChange
 from jackpot_server.identity import Identities
 from jackpot_server.pool_reads import PoolReads
-from jackpot_server.reads import ReadConnections
+from jackpot_server.reads import ReadConnections, Reads
 from jackpot_server.wire import admin_answers, admin_requests, answers, tokens
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotAdminServiceServicer
@@ -28,11 +29,13 @@ class JackpotAdminService(JackpotAdminServiceServicer):
         administration: Administration,
         identities: Identities,
         pools: PoolReads,
+        wins: Reads,
         connections: ReadConnections,
     ) -> None:
         self._administration = administration
         self._identities = identities
         self._pools = pools
+        self._wins = wins
         self._fetch = connections.fetch
 
     async def CreatePool(self, request: pb.CreatePoolRequest, context: Context) -> pb.CreatePoolResponse:
@@ -58,6 +61,18 @@ class JackpotAdminService(JackpotAdminServiceServicer):
     async def CorrectPool(self, request: pb.CorrectPoolRequest, context: Context) -> pb.CorrectPoolResponse:
         approval, pool = await self._ask(admin_requests.correct_pool, request, context)
         return pb.CorrectPoolResponse(pool=pool, approval=approval)
+
+    async def HoldWin(self, request: pb.HoldWinRequest, context: Context) -> pb.HoldWinResponse:
+        _, win = await self._ask_win(admin_requests.hold_win, request, context)
+        return pb.HoldWinResponse(win=win)
+
+    async def ApproveWin(self, request: pb.ApproveWinRequest, context: Context) -> pb.ApproveWinResponse:
+        approval, win = await self._ask_win(admin_requests.approve_win, request, context)
+        return pb.ApproveWinResponse(win=win, approval=approval)
+
+    async def RejectWin(self, request: pb.RejectWinRequest, context: Context) -> pb.RejectWinResponse:
+        approval, win = await self._ask_win(admin_requests.reject_win, request, context)
+        return pb.RejectWinResponse(win=win, approval=approval)
 
     async def ListAuditEvents(
         self, request: pb.ListAuditEventsRequest, context: Context
@@ -91,4 +106,18 @@ class JackpotAdminService(JackpotAdminServiceServicer):
         approval: Approval = await self._administration.ask(command)
         views = await self._pools.pools([command.what.pool_id])
         shown = answers.pool(views[0]) if views else None
+        return admin_answers.approval(approval, command.request_id), shown
+
+    async def _ask_win(
+        self, parse: Callable[[R, str], AdminCommand], request: R, context: Context
+    ) -> tuple[pb.Approval, pb.Win]:
+        """As `_ask`, with the win as it is then."""
+        actor = self._identities.actor(context)
+        command = parse(request, actor)
+        assert isinstance(command.what, WinChange)
+        approval: Approval = await self._administration.ask(command)
+        shown = pb.Win()
+        win = await self._wins.win(command.what.pool_id, command.what.spin_id)
+        if win is not None:
+            answers.fill_win(shown, win)
         return admin_answers.approval(approval, command.request_id), shown

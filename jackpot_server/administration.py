@@ -5,8 +5,8 @@ also those of other replicas, so a request is never carried out twice (see docs/
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
@@ -25,17 +25,20 @@ from jackpot_server.domain.administer import (
     CorrectPool,
     CreatePool,
     PausePool,
+    PoolChange,
     ResumePool,
     Subject,
     UpdatePool,
     What,
+    WinChange,
 )
-from jackpot_server.domain.decide import COMMITTED_AHEAD
+from jackpot_server.domain.decide import COMMITTED_AHEAD, Decision
 from jackpot_server.domain.errors import Reason, Refused
 from jackpot_server.domain.evidence import POOLS, Evidence
-from jackpot_server.domain.facts import Account, Batch, EntryKind
+from jackpot_server.domain.facts import Account, Batch, EntryKind, EventKind, Win, WinEvent
 from jackpot_server.domain.pool import Lifecycle, PoolState
 from jackpot_server.keys import RootKeys
+from jackpot_server.recall import read_acknowledgements, read_wins
 from jackpot_server.seeds import CommittedSeeds
 from service_kit.batch_writer import BatchWriter
 from service_kit.errors import FieldViolation, Refusal, invalid_fields
@@ -48,6 +51,7 @@ _CODES: Final = {
     Reason.REQUEST_ID_REUSED: grpc.StatusCode.ALREADY_EXISTS,
     Reason.POOL_EXISTS: grpc.StatusCode.ALREADY_EXISTS,
     Reason.POOL_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.WIN_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
 }
 
 
@@ -68,7 +72,8 @@ class AdminCommand:
     @property
     def resource(self) -> str:
         """The name of what is changed."""
-        return f"pools/{self.what.pool_id}"
+        what = self.what
+        return what.resource if isinstance(what, WinChange) else f"pools/{what.pool_id}"
 
 
 class Approval(NamedTuple):
@@ -80,6 +85,14 @@ class Approval(NamedTuple):
 
 
 Answer: TypeAlias = Approval
+
+
+class _Decided(NamedTuple):
+    """`standing` is what must not change between the two people's calls."""
+
+    batch: Batch
+    change: Change
+    standing: str
 
 
 class Administration:
@@ -132,8 +145,7 @@ class AdminTransaction:
         decided = await self._decide(connection, command, known)
         if isinstance(decided, Refused):
             return [_refusal(decided)]
-        batch, change = decided
-        standing = _standing(command, known)
+        batch, change, standing = decided
         first = _waiting(earlier, standing, batch.now)
         if change.needs_two and (first is None or first.actor == command.actor):
             if first is None:
@@ -147,8 +159,10 @@ class AdminTransaction:
 
     async def _decide(
         self, connection: asyncpg.Connection, command: AdminCommand, known: Mapping[str, KnownPool]
-    ) -> tuple[Batch, Change] | Refused:
+    ) -> "_Decided | Refused":
         what = command.what
+        if isinstance(what, WinChange):
+            return await self._decide_win(connection, what, known)
         pool_ids = [what.pool_id, what.transfer_to] if isinstance(what, ClosePool) else [what.pool_id]
         is_new = isinstance(what, CreatePool)
         if missing := [pool_id for pool_id in pool_ids if pool_id not in known and not is_new]:
@@ -162,7 +176,29 @@ class AdminTransaction:
             if pool_id in known
         }
         change = _decided(what, subjects, known, locked.batch.now)
-        return change if isinstance(change, Refused) else (locked.batch, change)
+        if isinstance(change, Refused):
+            return change
+        return _Decided(locked.batch, change, _standing(pool_ids, known))
+
+    async def _decide_win(
+        self,
+        connection: asyncpg.Connection,
+        what: WinChange,
+        known: Mapping[str, KnownPool],
+    ) -> "_Decided | Refused":
+        """The pool's lock orders this and what wallets say of the win."""
+        pool = known.get(what.pool_id)
+        locked = await store.lock_pools(connection, [] if pool is None else [pool.pool_key], [])
+        wins = (await read_wins(connection, [what.spin_id])).get(what.spin_id, [])
+        win = next((win for win in wins if win.pool_id == what.pool_id), None)
+        if pool is None or win is None:
+            return Refused(Reason.WIN_NOT_FOUND, f"There is no {what.resource}.")
+        said = (await read_acknowledgements(connection, [what.spin_id])).get((what.pool_id, what.spin_id), ())
+        subject = Subject(locked.pools[0], pool.configured)
+        change = administer.change_win(what, subject, win, said, locked.batch.now)
+        if isinstance(change, Refused):
+            return change
+        return _Decided(locked.batch, change, _json([win.state.name, win.event_sequence]))
 
     async def _carry_out(
         self,
@@ -186,6 +222,8 @@ class AdminTransaction:
             await catalog_store.insert_config(
                 connection, batch, evidence, newest.pool_key, newest.config_version, change.config, **said_by
             )
+        if change.told is not None:
+            await self._tell(connection, batch, evidence, *change.told)
         for before in change.ended:
             ended = range(before.cycle, before.cycle + 1)
             await catalog_store.insert_unwon_cycles(connection, batch, evidence, before, ended, **said_by)
@@ -198,6 +236,14 @@ class AdminTransaction:
         )
         await admin_store.insert_event(connection, batch, evidence, event)
         await append_batch(connection, batch, evidence, pools)
+
+    async def _tell(
+        self, connection: asyncpg.Connection, batch: Batch, evidence: Evidence, kind: EventKind, win: Win
+    ) -> None:
+        """Adds the win's next event."""
+        told = Decision(batch.now)
+        told.events.append(WinEvent(kind, replace(win, event_sequence=-1), batch.now))
+        await store.write_wins(connection, batch, told, (), evidence)
 
     async def _create(
         self,
@@ -242,7 +288,7 @@ class AdminTransaction:
 
 
 def _decided(
-    what: What, subjects: Mapping[str, Subject], known: Mapping[str, KnownPool], now: datetime
+    what: PoolChange, subjects: Mapping[str, Subject], known: Mapping[str, KnownPool], now: datetime
 ) -> Change | Refused:
     configured = {pool_id: pool.configured for pool_id, pool in known.items()}
     match what:
@@ -281,11 +327,9 @@ def _waiting(earlier: StoredEvent | None, standing: str, now: datetime) -> Admin
     return earlier.event
 
 
-def _standing(command: AdminCommand, known: Mapping[str, KnownPool]) -> str:
-    """What must not change between the two people's calls: configuration and state, not the amounts."""
-    what = command.what
-    names = [what.pool_id, what.transfer_to] if isinstance(what, ClosePool) else [what.pool_id]
-    pools = [known[name] for name in names if name in known]
+def _standing(pool_ids: Sequence[str], known: Mapping[str, KnownPool]) -> str:
+    """Of pools: configuration and state, not the amounts."""
+    pools = [known[name] for name in pool_ids if name in known]
     return _json({pool.pool_id: [pool.config_version, pool.configured.state.name] for pool in pools})
 
 

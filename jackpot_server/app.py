@@ -61,7 +61,7 @@ class JackpotServer:
             partial(settings.connect, "jackpot_server administration"), root_keys
         )
         admin = JackpotAdminService(  # type: ignore[abstract]
-            self._administration, Identities(settings.environment), self._pools, self._connections
+            self._administration, Identities(settings.environment), self._pools, reads, self._connections
         )
         self.server = GrpcServer(
             settings,

@@ -9,9 +9,9 @@ import asyncpg
 
 from jackpot_server import metrics
 from jackpot_server.domain.catalog import Catalog
-from jackpot_server.domain.commands import Acknowledge, Contribute
+from jackpot_server.domain.commands import Acknowledge, Contribute, Void
 from jackpot_server.domain.decide import Command
-from jackpot_server.domain.facts import Acknowledged, Recorded
+from jackpot_server.domain.facts import Acknowledged, Recorded, Voided
 from jackpot_server.domain.pool import PoolView
 from jackpot_server.keys import RootKeys
 from jackpot_server.narration import Narration
@@ -102,6 +102,10 @@ class Committer:
         """Takes a wallet's word about a win; durable when it returns. May be repeated."""
         return cast(Acknowledged, await self._group.submit(command))
 
+    async def void(self, command: Void) -> Voided:
+        """Takes a contribution back, even before it comes; durable when it returns. May be repeated."""
+        return cast(Voided, await self._group.submit(command))
+
     async def _write(self, commands: list[Command]) -> Sequence[Answer | Exception | Later | Future[Answer]]:
         self._narration.begun(commands)
         started = perf_counter()
@@ -113,9 +117,9 @@ class Committer:
 
 
 def _id_of(command: Command) -> Hashable:
-    if isinstance(command, Contribute):
-        return command.spin_id
-    return command.pool_id, command.spin_id
+    if isinstance(command, Acknowledge):
+        return command.pool_id, command.spin_id
+    return command.spin_id
 
 
 def _mark_repeats(commands: Sequence[Contribute], results: list[Recorded | Exception]) -> None:

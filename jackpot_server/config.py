@@ -266,8 +266,6 @@ def _check_together(table: _Table, config: PoolConfig) -> None:
         table.problem("currency_code", "neither a currency of ISO 4217 nor a declared one")
     if config.contribution_ppm + config.reserve_ppm > WHOLE_WAGER_PPM:
         table.problem("reserve_ppm", "with contribution_ppm it takes more than the wager")
-    if config.hold_wins_above_minor:
-        table.problem("hold_wins_above_minor", "holding wins by amount is not available")
     if config.ceiling_minor and config.ceiling_minor <= config.reset_minor:
         table.problem("ceiling_minor", "must be above reset_minor")
     match config.trigger:

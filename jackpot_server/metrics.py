@@ -4,6 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 CONTRIBUTIONS = Counter("jackpot_contributions_total", "Contributions answered.", ["outcome"])
 RECORDED, REPLAYED, REFUSED = (CONTRIBUTIONS.labels(word) for word in ("recorded", "replayed", "refused"))
+VOIDED = Counter("jackpot_voids_total", "Contributions taken back.")
 WINS = Counter("jackpot_wins_total", "Wins decided.")
 CALL_ENTRIES = Histogram(
     "jackpot_call_entries",

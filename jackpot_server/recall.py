@@ -40,7 +40,8 @@ def pool_of(row: Sequence[Any]) -> PoolState:
 SELECT_CONTRIBUTIONS = """
 SELECT spin_id, user_id, wallet_id, provider_round_id, client_seed, wager_minor, operator_id,
        currency_code, game_category, game_id, provider_name, stake_kind, country_code,
-       triggered_tiers, occur_time, record_time, shares, b.chain, b.sequence, b.sha256
+       triggered_tiers, occur_time, record_time, shares, b.chain, b.sequence, b.sha256,
+       EXISTS (SELECT FROM voids v WHERE v.spin_id = contributions.spin_id) AS is_voided
   FROM contributions
   JOIN batches b USING (batch_id)"""
 READ_CONTRIBUTIONS = SELECT_CONTRIBUTIONS + " WHERE spin_id = ANY($1::uuid[])"
@@ -56,12 +57,11 @@ async def read_contributions(
 
 def contribution_of(row: asyncpg.Record) -> Contribution:
     """A contribution from the columns of SELECT_CONTRIBUTIONS."""
-    *fields, tiers, occur_time, record_time, numbers, chain, sequence, sha256 = row
+    *fields, tiers, occur_time, record_time, numbers, chain, sequence, sha256, is_voided = row
     command = Contribute._make([*fields, tuple(tiers.split(",")) if tiers else (), occur_time])
     head = None if chain is None else AuditHead(chain, sequence, sha256)
-    return Contribution(
-        command, record_time, ContributionState.RECORDED, share_rows(numbers), Recording(head)
-    )
+    state = ContributionState.VOIDED if is_voided else ContributionState.RECORDED
+    return Contribution(command, record_time, state, share_rows(numbers), Recording(head))
 
 
 def share_rows(numbers: Iterable[int]) -> list[ShareRow]:

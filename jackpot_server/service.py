@@ -10,7 +10,7 @@ from jackpot_server.committer import Committer
 from jackpot_server.domain.commands import Contribute
 from jackpot_server.domain.facts import Recorded
 from jackpot_server.draw_reads import DrawReads
-from jackpot_server.metrics import CALL_ENTRIES, RECORDED, REFUSED, REPLAYED, WINS
+from jackpot_server.metrics import CALL_ENTRIES, RECORDED, REFUSED, REPLAYED, VOIDED, WINS
 from jackpot_server.reads import Reads, end_of
 from jackpot_server.refusals import contribution_not_found, draw_not_found, pool_not_found, win_not_found
 from jackpot_server.server_info import ServerInfo
@@ -67,6 +67,17 @@ class JackpotService(JackpotServiceServicer):
         _count(results)
         response = pb.BatchRecordContributionsResponse()
         answers.fill_results(response.results, results, self._committer.catalog.labels)
+        return response
+
+    async def VoidContribution(
+        self, request: pb.VoidContributionRequest, context: Context
+    ) -> pb.VoidContributionResponse:
+        voided = await self._committer.void(requests.void(request))
+        if not voided.replayed:
+            VOIDED.inc()
+        response = pb.VoidContributionResponse(replayed=voided.replayed)
+        labels = self._committer.catalog.labels
+        answers.fill_contribution(response.contribution, voided.contribution, voided.wins, labels)
         return response
 
     async def GetContribution(

@@ -159,7 +159,8 @@ async def write_batch(
     `evidence` has what was written before: this is the batch's last statement, for whatever follows on the
     lock of a chain makes other batches wait. Fills in the decision's recording.
     """
-    columns = _contribution_columns(decision.contributions)
+    contributions = [*decision.contributions, *decision.unmet]
+    columns = _contribution_columns(contributions)
     texts = [SEPARATOR.join(columns[0]), *map(_one_text, columns[1:-1]), SEPARATOR.join(columns[-1])]
     _add_contributions(evidence, columns, texts)
     entries = _columns(decision.entries, len(Entry._fields))
@@ -170,7 +171,7 @@ async def write_batch(
     head = await connection.fetchrow(
         WRITE_BATCH,
         *batch,
-        len(decision.contributions),
+        len(contributions),
         *texts,
         *entries,
         *_columns([_pool_row(pool) for pool in decision.pools], 13),

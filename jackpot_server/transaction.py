@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 import asyncpg
 import grpc
 
-from jackpot_server import store
+from jackpot_server import store, void_store
 from jackpot_server.catalog_store import load_catalog, read_commitments
-from jackpot_server.domain.commands import Acknowledge, Contribute
+from jackpot_server.domain.commands import Acknowledge, Contribute, Void
 from jackpot_server.domain.decide import (
     COMMITTED_AHEAD,
     Command,
@@ -24,7 +24,7 @@ from jackpot_server.domain.decide import (
 from jackpot_server.domain.draw import commitment
 from jackpot_server.domain.errors import Reason, Refused
 from jackpot_server.domain.evidence import Evidence
-from jackpot_server.domain.facts import Acknowledged, Batch, Recorded
+from jackpot_server.domain.facts import Acknowledged, Batch, Recorded, Voided
 from jackpot_server.domain.pool import PoolView, pool_view
 from jackpot_server.domain.terms import Rules
 from jackpot_server.keys import RootKeys
@@ -38,7 +38,9 @@ from service_kit.telemetry import get_log
 
 log = get_log("committer")
 
-Answer: TypeAlias = Recorded | Acknowledged
+Answer: TypeAlias = Recorded | Voided | Acknowledged
+# The pools that took a share of a voided contribution, by spin; of those that have arrived.
+PoolsOfVoids: TypeAlias = dict[UUID, tuple[int, ...]]
 
 _MAX_RELOADS: Final = 10
 
@@ -76,6 +78,8 @@ class JackpotTransaction:
         self._on_commit = on_commit
         self._narration = narration
         self._rules: Rules | None = None
+        # Of voids that were tried last: one that is set aside waits behind these rows.
+        self._pools_of_voids: PoolsOfVoids = {}
         self._written: WeakKeyDictionary[asyncpg.Connection, _Written] = WeakKeyDictionary()
 
     @property
@@ -93,7 +97,7 @@ class JackpotTransaction:
 
     def pool_keys(self, command: Command) -> tuple[int, ...]:
         """The pools whose rows a command locks: a win's changes are ordered by its pool's lock."""
-        return _pool_keys(self.rules, command)
+        return _pool_keys(self.rules, command, self._pools_of_voids)
 
     async def __call__(
         self, connection: asyncpg.Connection, commands: list[Command], must_write: bool
@@ -104,7 +108,11 @@ class JackpotTransaction:
         """
         rules, locked = await self._lock(connection, commands)
         known, wins = await _recall(connection, commands, locked.known)
-        decision = decide(rules, locked.pools, commands, known=known, wins=wins, now=locked.batch.now)
+        void_ids = _void_ids(commands)
+        voids = await void_store.read_voids(connection, void_ids) if void_ids else {}
+        decision = decide(
+            rules, locked.pools, commands, known=known, wins=wins, voids=voids, now=locked.batch.now
+        )
         commitments = self._seeds.new(decision.commitments, rules.catalog.pool_ids)
         if must_write or not decision.is_empty:
             await self._write(connection, locked.batch, decision, commitments)
@@ -143,22 +151,30 @@ class JackpotTransaction:
         evidence = Evidence()
         if decision.wins or decision.events or decision.acknowledgements:
             decision.number_events(await store.write_wins(connection, batch, decision, commitments, evidence))
+        if decision.voids:
+            await void_store.insert_voids(connection, batch, decision.voids, evidence)
         await store.write_batch(connection, batch, decision, evidence)
 
     async def _lock(
         self, connection: asyncpg.Connection, commands: Sequence[Command]
     ) -> tuple[Rules, Locked]:
         """Locks what the batch needs. If the rules turn out older than the rows: reads them, locks anew."""
-        spin_ids = [command.spin_id for command in commands if isinstance(command, Contribute)]
+        spin_ids = [command.spin_id for command in commands if not isinstance(command, Acknowledge)]
+        void_ids = _void_ids(commands)
         for _ in range(_MAX_RELOADS):
             rules = self.rules
-            locked = await store.lock_pools(connection, _pool_keys_of_all(rules, commands), spin_ids)
-            if _is_current(rules, locked):
+            pools_of_voids = await void_store.read_pools_of(connection, void_ids) if void_ids else {}
+            self._pools_of_voids = pools_of_voids
+            pool_keys = _pool_keys_of_all(rules, commands, pools_of_voids)
+            locked = await store.lock_pools(connection, pool_keys, spin_ids)
+            has_all = all(void in pools_of_voids for void in void_ids.intersection(locked.known))
+            if has_all and _is_current(rules, locked):
                 await self._see_seeds(connection, rules, locked)
                 return rules, locked
             await connection.execute("ROLLBACK")
-            await self.load(connection)
-            log.info("rules_reloaded", catalog_version=self.rules.catalog.version)
+            if not _is_current(rules, locked):
+                await self.load(connection)
+                log.info("rules_reloaded", catalog_version=self.rules.catalog.version)
             await connection.execute("BEGIN")
         raise RuntimeError("the configuration changes faster than it can be read")
 
@@ -173,19 +189,25 @@ class JackpotTransaction:
             self._seeds.add(await read_commitments(connection, short), rules.catalog.pool_ids)
 
 
-def _pool_keys(rules: Rules, command: Command) -> tuple[int, ...]:
+def _void_ids(commands: Sequence[Command]) -> set[UUID]:
+    return {command.spin_id for command in commands if isinstance(command, Void)}
+
+
+def _pool_keys(rules: Rules, command: Command, pools_of_voids: PoolsOfVoids) -> tuple[int, ...]:
     if isinstance(command, Contribute):
         return rules.eligibility.candidates(command.eligibility).pool_keys
+    if isinstance(command, Void):
+        return pools_of_voids.get(command.spin_id, ())
     pool_key = rules.catalog.pool_keys.get(command.pool_id)
     return () if pool_key is None else (pool_key,)
 
 
-def _pool_keys_of_all(rules: Rules, commands: Sequence[Command]) -> list[int]:
+def _pool_keys_of_all(rules: Rules, commands: Sequence[Command], pools_of_voids: PoolsOfVoids) -> list[int]:
     contributors = {command.eligibility for command in commands if isinstance(command, Contribute)}
     keys = {key for each in contributors for key in rules.eligibility.candidates(each).pool_keys}
     for command in commands:
-        if isinstance(command, Acknowledge):
-            keys.update(_pool_keys(rules, command))
+        if not isinstance(command, Contribute):
+            keys.update(_pool_keys(rules, command, pools_of_voids))
     return sorted(keys)
 
 
@@ -199,7 +221,7 @@ def _is_current(rules: Rules, locked: Locked) -> bool:
 async def _recall(
     connection: asyncpg.Connection, commands: Sequence[Command], known_ids: Sequence[UUID]
 ) -> tuple[dict[UUID, Recorded], dict[WinKey, KnownWin]]:
-    """What is known of repeated contributions and of acknowledged wins; read under the locks (P5b)."""
+    """What is known of repeats, of what is voided, of acknowledged wins; read under the locks (P5b)."""
     acknowledged = {command.spin_id for command in commands if isinstance(command, Acknowledge)}
     if not known_ids and not acknowledged:
         return {}, {}
@@ -218,7 +240,7 @@ async def _recall(
     return known, known_wins
 
 
-def _shown(answer: Recorded | Acknowledged | Refused | NotReached) -> Answer | Exception | Later:
+def _shown(answer: Answer | Refused | NotReached) -> Answer | Exception | Later:
     if isinstance(answer, Refused):
         metadata = {"fields": ",".join(answer.fields)} if answer.fields else None
         return Refusal(_CODES[answer.reason], answer.reason.value, answer.message, metadata=metadata)
@@ -226,13 +248,13 @@ def _shown(answer: Recorded | Acknowledged | Refused | NotReached) -> Answer | E
 
 
 def _log_contradictions(decision: Decision) -> None:
-    for command, refused in decision.contradictions:
+    for said in decision.contradictions:
         log.error(
-            "acknowledgement_contradicted",
-            reason=refused.reason.value,
-            pool=command.pool_id,
-            spin_id=str(command.spin_id),
-            wallet_entry_id=command.wallet_entry_id,
+            "wallet_contradicted",
+            reason=said.reason.value,
+            pool=said.pool_id,
+            spin_id=str(said.spin_id),
+            wallet_entry_id=said.wallet_entry_id,
         )
 
 

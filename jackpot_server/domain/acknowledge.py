@@ -13,12 +13,14 @@ from jackpot_server.domain.facts import EventKind, HoldReason, Win, WinState
 class Verdict:
     """What an acknowledgement comes to.
 
-    `win` is the win after it, `event` what is told of it (None: nothing), `is_new` whether it is stored,
-    `took_effect` whether it counted, `refused` the answer if it contradicts what is known.
+    `win` is the win after it, `event` what is told of it (None: nothing), `pays` whether its money is now the
+    player's, `is_new` whether it is stored, `took_effect` whether it counted, `refused` the answer if it
+    contradicts what is known.
     """
 
     win: Win
     event: EventKind | None = None
+    pays: bool = False
     is_new: bool = False
     took_effect: bool = False
     refused: Refused | None = None
@@ -55,7 +57,11 @@ def _credited(
                 wallet_entry_id=command.wallet_entry_id,
                 pay_time=now,
             )
-            return Verdict(paid, EventKind.PAID, is_new=True, took_effect=True)
+            return Verdict(paid, EventKind.PAID, pays=True, is_new=True, took_effect=True)
+        case WinState.PAID if not win.wallet_entry_id:
+            # The void told of the credit, this tells which entry it was.
+            known = replace(win, wallet_entry_id=command.wallet_entry_id)
+            return Verdict(known, EventKind.REVIEW_REQUIRED, is_new=True, took_effect=True)
         case WinState.PAID if win.wallet_entry_id == command.wallet_entry_id:
             return Verdict(win, is_new=is_new)
         case WinState.PAID:

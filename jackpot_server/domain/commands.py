@@ -104,3 +104,16 @@ class Acknowledge(NamedTuple):
     event_sequence: int
     credit_time: datetime | None = None
     failure_reason: str = ""
+
+
+class Void(NamedTuple):
+    """Takes a contribution back because its bet was taken back, perhaps before it has arrived.
+
+    `credited_pools`: ids of the pools whose wins of this spin the wallet had credited when it voided the
+    spin, in order. A repeat compares it and `operator_id`, not `reason`.
+    """
+
+    spin_id: UUID
+    operator_id: str
+    credited_pools: tuple[str, ...]
+    reason: str

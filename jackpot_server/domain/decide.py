@@ -12,7 +12,13 @@ from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from jackpot_server.domain.acknowledge import judge
-from jackpot_server.domain.commands import Acknowledge, Contribute, EligibilityKey, differing_fields
+from jackpot_server.domain.commands import (
+    Acknowledge,
+    Contribute,
+    EligibilityKey,
+    Void,
+    differing_fields,
+)
 from jackpot_server.domain.errors import Reason, Refused
 from jackpot_server.domain.evidence import Recording
 from jackpot_server.domain.facts import (
@@ -27,6 +33,7 @@ from jackpot_server.domain.facts import (
     Proof,
     Recorded,
     ShareRow,
+    Voided,
     Win,
     WinEvent,
     WinState,
@@ -35,17 +42,24 @@ from jackpot_server.domain.ledger import Ledger
 from jackpot_server.domain.play import PoolInPlay
 from jackpot_server.domain.pool import PoolState
 from jackpot_server.domain.terms import Rules
-from service_kit.money import MICROS
+from jackpot_server.domain.void import void_win
+from service_kit.money import MICROS, whole_minor
 
-Command: TypeAlias = Contribute | Acknowledge
+Command: TypeAlias = Contribute | Acknowledge | Void
 WinKey: TypeAlias = tuple[str, UUID]
 """Pool id and spin id."""
 
 COMMITTED_AHEAD: Final = 16
 """Cycles beyond the running one whose seeds are committed (PR-13)."""
 
-_SKIP_REASON: Final = 7  # of a ShareRow
+# Of a ShareRow.
+_POOL_KEY: Final = 0
+_AMOUNT, _RESERVE, _OVERFLOW = 3, 4, 5
+_SKIP_REASON: Final = 7
 _SHADOW: Final = 8
+
+# Of a contribution that had not arrived when it was voided, nothing is known but its spin and operator.
+_UNKNOWN: Final = Contribute(UUID(int=0), "", "", "", "", 0, "", "", 0, "", "", 0, "")
 
 
 class NotReached:
@@ -56,7 +70,7 @@ class NotReached:
 
 NOT_REACHED: Final = NotReached()
 
-Answer: TypeAlias = Recorded | Acknowledged | Refused | NotReached
+Answer: TypeAlias = Recorded | Voided | Acknowledged | Refused | NotReached
 
 
 class KnownWin(NamedTuple):
@@ -74,6 +88,15 @@ class StoredAcknowledgement(NamedTuple):
     took_effect: bool
 
 
+class Contradiction(NamedTuple):
+    """What a wallet said of a win that the books know better; its entry is empty if a void said so."""
+
+    pool_id: str
+    spin_id: UUID
+    wallet_entry_id: str
+    reason: Reason
+
+
 @dataclass(slots=True)
 class Decision:
     """What a batch comes to. `answers[i]` answers `commands[i]`; the rest is what to store.
@@ -86,6 +109,9 @@ class Decision:
     recording: Recording = field(default_factory=Recording)
     answers: list[Answer] = field(default_factory=list)
     contributions: list[Contribution] = field(default_factory=list)
+    voids: list[Void] = field(default_factory=list)
+    # Of the voids, those whose contribution had not arrived: stored in its place.
+    unmet: list[Contribution] = field(default_factory=list)
     pools: list[PoolState] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     wins: list[Win] = field(default_factory=list)
@@ -94,7 +120,7 @@ class Decision:
     # Pool keys and cycles whose seeds are to be committed.
     commitments: list[tuple[int, int]] = field(default_factory=list)
     # Of wallets that contradict the books: somebody has to look.
-    contradictions: list[tuple[Acknowledge, Refused]] = field(default_factory=list)
+    contradictions: list[Contradiction] = field(default_factory=list)
     # Spins whose games triggered a tier that no pool of theirs fell for.
     unanswered_tiers: list[Contribute] = field(default_factory=list)
     # Indexes of answers that show an event of this batch.
@@ -103,7 +129,7 @@ class Decision:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.contributions or self.acknowledgements)
+        return not (self.contributions or self.acknowledgements or self.voids)
 
     def event_counts(self) -> dict[str, int]:
         """Events per operator."""
@@ -120,7 +146,7 @@ class Decision:
         self.events = [replace(event, win=numbered(event.win)) for event in self.events]
         for index in self.unnumbered:
             answer = self.answers[index]
-            if isinstance(answer, Recorded):
+            if isinstance(answer, Recorded | Voided):
                 self.answers[index] = answer._replace(wins=tuple(numbered(win) for win in answer.wins))
             elif isinstance(answer, Acknowledged):
                 self.answers[index] = answer._replace(win=numbered(answer.win))
@@ -134,17 +160,22 @@ def decide(
     known: Mapping[UUID, Recorded],
     wins: Mapping[WinKey, KnownWin],
     now: datetime,
+    voids: Mapping[UUID, Void] | None = None,
 ) -> Decision:
     """Decides a batch in the order of its commands.
 
     `pools` are locked: all that the commands may touch. `known` has the contributions that were recorded
-    before under ids of this batch, `wins` the wins that it acknowledges. `now` was read under the locks.
+    before under ids of this batch, `wins` the wins that it acknowledges, `voids` what voided spins before
+    that it voids again. `now` was read under the locks.
     """
-    batch = _Batch(rules, pools, known, wins, now)
+    batch = _Batch(rules, pools, known, wins, voids or {}, now)
     for command in commands:
-        batch.answers.append(
-            batch.contribute(command) if isinstance(command, Contribute) else batch.acknowledge(command)
-        )
+        if isinstance(command, Contribute):
+            batch.answers.append(batch.contribute(command))
+        elif isinstance(command, Void):
+            batch.answers.append(batch.void(command))
+        else:
+            batch.answers.append(batch.acknowledge(command))
     return batch.end()
 
 
@@ -157,6 +188,7 @@ class _Batch:
         pools: Iterable[PoolState],
         known: Mapping[UUID, Recorded],
         wins: Mapping[WinKey, KnownWin],
+        voids: Mapping[UUID, Void],
         now: datetime,
     ) -> None:
         self._decision = Decision(now)
@@ -166,6 +198,7 @@ class _Batch:
         self._pools = {pool.pool_key: PoolInPlay(pool, rules, now) for pool in pools}
         self._recorded = dict(known)
         self._known_wins = wins
+        self._voids = dict(voids)
         # Wins that this batch decided or changed, and what is stored about them.
         self._wins: dict[WinKey, Win] = {}
         self._acknowledgements: defaultdict[WinKey, list[Acknowledge]] = defaultdict(list)
@@ -195,7 +228,7 @@ class _Batch:
             if share[_SKIP_REASON]:
                 continue
             if not share[_SHADOW]:
-                funding += share[3] + share[4] + share[5]
+                funding += share[_AMOUNT] + share[_RESERVE] + share[_OVERFLOW]
             proof = pool.falls(command)
             if proof is not None:
                 wins += (self._win(pool, command, proof),)
@@ -227,17 +260,52 @@ class _Batch:
         win = verdict.win
         if verdict.event is not None:
             win = self._tell(verdict.event, win)
-            if verdict.event is EventKind.PAID:
+            if verdict.pays:
                 self._book_payment(win)
         if verdict.is_new:
             self._acknowledgements[key].append(command)
             self._decision.acknowledgements.append(StoredAcknowledgement(win, command, verdict.took_effect))
         if verdict.refused is not None:
-            self._decision.contradictions.append((command, verdict.refused))
+            self._decision.contradictions.append(
+                Contradiction(
+                    command.pool_id, command.spin_id, command.wallet_entry_id, verdict.refused.reason
+                )
+            )
             return verdict.refused
         if win.event_sequence < 0:
             self._decision.unnumbered.append(len(self.answers))
         return Acknowledged(win, replayed=not verdict.took_effect)
+
+    def void(self, command: Void) -> Answer:
+        """Takes a contribution back (V1 to V6). Never refused for a jackpot's sake."""
+        if self._is_over:
+            return NOT_REACHED
+        recorded = self._recorded.get(command.spin_id)
+        if recorded is not None and recorded.contribution.command.operator_id != command.operator_id:
+            return Refused(Reason.SPIN_ID_REUSED, "The spin id was used with other fields.")
+        first = self._voids.get(command.spin_id)
+        if first is not None and first.credited_pools != command.credited_pools:
+            message = "The spin was voided with other credited wins."
+            return Refused(Reason.SPIN_ID_REUSED, message, ("credited_wins",))
+        if recorded is None:
+            contribution = self._unmet(command)
+            wins: tuple[Win, ...] = ()
+        elif first is not None:
+            contribution = recorded.contribution
+            wins = tuple(self._wins.get((win.pool_id, win.spin_id), win) for win in recorded.wins)
+        else:
+            contribution = recorded.contribution._replace(state=ContributionState.VOIDED)
+            self._take_back(contribution)
+            wins = tuple(self._void_win(win, command) for win in recorded.wins)
+        if first is None:
+            self._decision.voids.append(command)
+            self._voids[command.spin_id] = command
+            self._recorded[command.spin_id] = Recorded(contribution, wins, True)
+            for pool_id in set(command.credited_pools) - {win.pool_id for win in wins}:
+                self._contradict(pool_id, command.spin_id, Reason.WIN_NOT_FOUND)
+        if any(win.event_sequence < 0 for win in wins):
+            self._decision.unnumbered.append(len(self.answers))
+        return Voided(contribution, wins, replayed=first is not None)
 
     def end(self) -> Decision:
         decision = self._decision
@@ -258,9 +326,12 @@ class _Batch:
         """The same again: decided facts as the first time, wins as they are now; anything else is refused."""
         if self._is_over:
             return NOT_REACHED
+        is_own = first.contribution.command.operator_id == command.operator_id
+        if is_own and not first.contribution.command.wager_minor:
+            # Voided before it came (V1): answered as it is, and nothing of it is stored.
+            return first._replace(contribution=first.contribution._replace(command=command))
         other = differing_fields(first.contribution.command, command)
         if other:
-            is_own = first.contribution.command.operator_id == command.operator_id
             return Refused(
                 Reason.SPIN_ID_REUSED,
                 "The spin id was used with other fields.",
@@ -271,6 +342,39 @@ class _Batch:
             self._decision.unnumbered.append(len(self.answers))
         return Recorded(first.contribution, wins, True)
 
+    def _unmet(self, command: Void) -> Contribution:
+        """What stands for a contribution that has not arrived (V1)."""
+        unknown = _UNKNOWN._replace(spin_id=command.spin_id, operator_id=command.operator_id)
+        contribution = Contribution(
+            unknown, self._now, ContributionState.VOIDED, (), self._decision.recording
+        )
+        self._decision.unmet.append(contribution)
+        return contribution
+
+    def _take_back(self, contribution: Contribution) -> None:
+        """Each pool gives back all of its share, whatever became of it since (V2, V3)."""
+        command = contribution.command
+        for share in contribution.shares:
+            micros = share[_AMOUNT] + share[_RESERVE] + share[_OVERFLOW]
+            if micros and not share[_SHADOW]:
+                self._pools[share[_POOL_KEY]].give_back(micros)
+                operator, currency = command.operator_id, command.currency_code
+                self._ledger.operator(Account.FUNDING, EntryKind.VOID, operator, currency, micros)
+
+    def _void_win(self, known: Win, command: Void) -> Win:
+        win = self._wins.get((known.pool_id, known.spin_id), known)
+        voided = void_win(win, win.pool_id in command.credited_pools, self._now)
+        if voided.contradicts:
+            self._contradict(win.pool_id, win.spin_id, Reason.WIN_NOT_PAYABLE)
+        if voided.event is None:
+            return voided.win
+        if voided.pays:
+            self._book_payment(voided.win)
+        return self._tell(voided.event, voided.win)
+
+    def _contradict(self, pool_id: str, spin_id: UUID, reason: Reason) -> None:
+        self._decision.contradictions.append(Contradiction(pool_id, spin_id, "", reason))
+
     def _find_pools(self, key: EligibilityKey) -> tuple[list[PoolInPlay], tuple[ShareRow, ...]]:
         candidates = self._rules.eligibility.candidates(key)
         found = ([self._pools[pool_key] for pool_key in candidates.pool_keys], candidates.skipped)
@@ -279,6 +383,7 @@ class _Batch:
 
     def _win(self, pool: PoolInPlay, command: Contribute, proof: Proof) -> Win:
         tier, cycle, config_version = pool.tier, pool.cycle, pool.config_version
+        is_held = pool.holds(whole_minor(pool.current_micros))
         amount_minor = pool.pay()
         self._has_exhausted |= pool.is_exhausted
         if not pool.is_shadow:
@@ -305,8 +410,8 @@ class _Batch:
             shadow=pool.is_shadow,
             proof=proof,
             decide_time=self._now,
-            state=WinState.SHADOW if pool.is_shadow else WinState.PAYABLE,
-            hold_reason=HoldReason.NONE,
+            state=WinState.SHADOW if pool.is_shadow else WinState.HELD if is_held else WinState.PAYABLE,
+            hold_reason=HoldReason.AMOUNT if is_held and not pool.is_shadow else HoldReason.NONE,
             review_required=False,
             spin_voided=False,
             wallet_entry_id="",

@@ -90,6 +90,7 @@ UNWON_CYCLES: Final = _audited(
     "pool_key cycle config_version cycle_start_micros cycle_start_time cycle_deadline actor reason",
     "end_time",
 )
+VOIDS: Final = _audited(10, "voids", "spin_id operator_id credited_pools reason", "void_time")
 ADMIN_EVENTS: Final = _audited(
     20,
     "admin_events",
@@ -115,6 +116,7 @@ TABLES: Final = (
     WIN_EVENTS,
     ACKNOWLEDGEMENTS,
     UNWON_CYCLES,
+    VOIDS,
     ADMIN_EVENTS,
     POOL_STATES,
 )

@@ -83,6 +83,8 @@ class EntryKind(IntEnum):
     PAYMENT = 5
     TRANSFER = 6
     CORRECTION = 7
+    VOID = 8
+    REJECTION = 9
 
 
 class Batch(NamedTuple):
@@ -198,6 +200,17 @@ class Entry(NamedTuple):
 
 class Recorded(NamedTuple):
     """The answer to a `Contribute`: decided facts as the first time, wins as they are now."""
+
+    contribution: Contribution
+    wins: tuple[Win, ...]
+    replayed: bool
+
+
+class Voided(NamedTuple):
+    """The answer to a `Void`: the contribution as it was recorded, and its wins as they are now.
+
+    Of a contribution that has not arrived there is nothing but its spin and operator.
+    """
 
     contribution: Contribution
     wins: tuple[Win, ...]

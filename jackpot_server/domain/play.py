@@ -25,6 +25,7 @@ class PoolInPlay:
         "_reserve_paid",
         "_rules",
         "_terms",
+        "_voided",
         "_won_micros",
         "current_micros",
         "is_exhausted",
@@ -53,6 +54,8 @@ class PoolInPlay:
         # What wins and resets moved in this batch; contributions are the rest.
         self._won_micros = self._reserve_paid = self._overflow_paid = self._house_paid = 0
         self._last_win_minor: int | None = None
+        # What voids took from overflow, reserve and house.
+        self._voided = (0, 0, 0)
 
     def take(self, wager_minor: int) -> ShareRow:
         """Adds the share of a wager (PR-01), or says in the share why it is skipped."""
@@ -95,6 +98,11 @@ class PoolInPlay:
     def tier(self) -> str:
         return self._terms.config.tier
 
+    def holds(self, amount_minor: int) -> bool:
+        """Whether a win of that amount waits for two people."""
+        above = self._terms.config.hold_wins_above_minor
+        return 0 < above < amount_minor
+
     @property
     def config_version(self) -> int:
         """Of the configuration whose rates, odds and reset the running cycle keeps."""
@@ -113,9 +121,21 @@ class PoolInPlay:
             self.is_exhausted = True
         return amount_minor
 
+    def give_back(self, micros: int) -> None:
+        """Pays a voided share from overflow, reserve, then house: what is shown does not fall (V2)."""
+        from_overflow = min(self.overflow_micros, micros)
+        from_reserve = min(self.reserve_micros, micros - from_overflow)
+        from_house = micros - from_overflow - from_reserve
+        self.overflow_micros -= from_overflow
+        self.reserve_micros -= from_reserve
+        overflow, reserve, house = self._voided
+        self._voided = (overflow + from_overflow, reserve + from_reserve, house + from_house)
+
     def end(self, ledger: Ledger) -> PoolState | None:
-        """The pool after the batch, its movements added to the ledger; None if nothing changed."""
+        """The pool after the batch, its movements added to the ledger; None if nothing changed in it."""
         start = self.start
+        if not self.is_shadow:
+            self._book(ledger)
         if (self.current_micros, self.reserve_micros, self.overflow_micros, self.cycle) == (
             start.current_micros,
             start.reserve_micros,
@@ -123,8 +143,6 @@ class PoolInPlay:
             start.cycle,
         ):
             return None
-        if not self.is_shadow:
-            self._book(ledger)
         has_won = self._last_win_minor is not None
         return replace(
             start,
@@ -217,10 +235,15 @@ class PoolInPlay:
         start, key, currency = self.start, self.pool_key, self.start.currency_code
         paid_in = self._overflow_paid + self._reserve_paid + self._house_paid
         won = self._won_micros
+        overflow_voided, reserve_voided, house_voided = self._voided
+        reserve_paid, overflow_paid = (
+            self._reserve_paid + reserve_voided,
+            self._overflow_paid + overflow_voided,
+        )
         gained = (
             (Account.CURRENT, self.current_micros - start.current_micros + won - paid_in),
-            (Account.RESERVE, self.reserve_micros - start.reserve_micros + self._reserve_paid),
-            (Account.OVERFLOW, self.overflow_micros - start.overflow_micros + self._overflow_paid),
+            (Account.RESERVE, self.reserve_micros - start.reserve_micros + reserve_paid),
+            (Account.OVERFLOW, self.overflow_micros - start.overflow_micros + overflow_paid),
         )
         for account, micros in gained:
             ledger.pool(account, EntryKind.CONTRIBUTION, key, currency, micros)
@@ -229,3 +252,6 @@ class PoolInPlay:
         ledger.pool(Account.RESERVE, EntryKind.RESET, key, currency, -self._reserve_paid)
         ledger.pool(Account.OVERFLOW, EntryKind.RESET, key, currency, -self._overflow_paid)
         ledger.house(EntryKind.RESET, currency, -self._house_paid)
+        ledger.pool(Account.RESERVE, EntryKind.VOID, key, currency, -reserve_voided)
+        ledger.pool(Account.OVERFLOW, EntryKind.VOID, key, currency, -overflow_voided)
+        ledger.house(EntryKind.VOID, currency, -house_voided)

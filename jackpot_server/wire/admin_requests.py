@@ -19,6 +19,7 @@ from jackpot_server.domain.administer import (
     What,
 )
 from jackpot_server.domain.commands import GameCategory, StakeKind
+from jackpot_server.domain.hold import ApproveWin, HoldWin, RejectWin
 from jackpot_server.domain.pool import Lifecycle
 from jackpot_server.queries import AdminEventsQuery
 from jackpot_server.wire import tokens
@@ -102,6 +103,24 @@ def correct_pool(request: pb.CorrectPoolRequest, actor: str) -> AdminCommand:
     what = CorrectPool(check.pool_name("name", request.name), request.amount_micros)
     if not 0 < abs(request.amount_micros) <= MAX_ACCOUNT_MICROS:
         check.wrong("amount_micros", "must not be 0, and no more than a pool can hold")
+    return _command(_asked(check, request), actor, what)
+
+
+def hold_win(request: pb.HoldWinRequest, actor: str) -> AdminCommand:
+    check = Checks()
+    what = HoldWin(*check.win_name("name", request.name))
+    return _command(_asked(check, request), actor, what)
+
+
+def approve_win(request: pb.ApproveWinRequest, actor: str) -> AdminCommand:
+    check = Checks()
+    what = ApproveWin(*check.win_name("name", request.name))
+    return _command(_asked(check, request), actor, what)
+
+
+def reject_win(request: pb.RejectWinRequest, actor: str) -> AdminCommand:
+    check = Checks()
+    what = RejectWin(*check.win_name("name", request.name))
     return _command(_asked(check, request), actor, what)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 from uuid import UUID
 
-from jackpot_server.domain.commands import Acknowledge, Contribute, GameCategory, Outcome, StakeKind
+from jackpot_server.domain.commands import Acknowledge, Contribute, GameCategory, Outcome, StakeKind, Void
 from jackpot_server.domain.facts import WinState
 from jackpot_server.queries import (
     ContributionsQuery,
@@ -32,6 +32,8 @@ from service_kit.money import CURRENCIES, MAX_AMOUNT_MINOR
 MAX_BATCH: Final = 500
 MAX_WAIT_S: Final = 30
 MAX_WATCHED: Final = 1000
+# A spin takes part in no more pools.
+MAX_CREDITED: Final = 16
 
 P = TypeVar("P")
 
@@ -169,6 +171,23 @@ def acknowledgement(request: pb.AcknowledgeWinRequest) -> Acknowledge:
         credit_time=credit_time,
         failure_reason=failure_reason,
     )
+
+
+def void(request: pb.VoidContributionRequest) -> Void:
+    check = Checks()
+    spin_id = check.uuid("spin_id", request.spin_id)
+    operator_id = check.opaque_id("operator_id", request.operator_id)
+    if len(request.credited_wins) > MAX_CREDITED:
+        check.wrong("credited_wins", f"must be at most {MAX_CREDITED}")
+    pool_ids = set()
+    for index, name in enumerate(request.credited_wins):
+        pool_id, win_spin_id = check.win_name(f"credited_wins[{index}]", name)
+        pool_ids.add(pool_id)
+        if pool_id and win_spin_id != spin_id:
+            check.wrong(f"credited_wins[{index}]", "must be a win of this spin")
+    reason = check.text("reason", request.reason)
+    check.done()
+    return Void(spin_id, operator_id, tuple(sorted(pool_ids)), reason)
 
 
 def contribution_name(request: pb.GetContributionRequest) -> UUID:

@@ -87,7 +87,7 @@ class Simulation:
                 self.compare_contribution(command, answer)
                 if isinstance(answer, Recorded) and not answer.replayed:
                     self.recent_wins += [(win.pool_id, win.spin_id) for win in answer.wins]
-            else:
+            elif isinstance(command, Acknowledge):
                 self.compare_acknowledgement(command, answer)
         self.compare_pools()
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from jackpot_server.domain.catalog import Catalog, PoolLabel, StoredConfig
-from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome
+from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome, Void
 from jackpot_server.domain.decide import (
     COMMITTED_AHEAD,
     Answer,
@@ -20,7 +20,7 @@ from jackpot_server.domain.decide import (
     decide,
 )
 from jackpot_server.domain.draw import cycle_seed
-from jackpot_server.domain.facts import Account, Entry, Recorded, Win, WinEvent
+from jackpot_server.domain.facts import Account, ContributionState, Entry, Recorded, Win, WinEvent
 from jackpot_server.domain.pool import (
     Lifecycle,
     Odds,
@@ -99,6 +99,11 @@ def not_credited(win: Win, outcome: Outcome, **others: Any) -> Acknowledge:
     return command._replace(**others)
 
 
+def voided(number: int, *credited_pools: str, **others: Any) -> Void:
+    """The void of spin `number`; `credited_pools` are those whose wins the wallet had credited."""
+    return Void(UUID(int=number), "operator", credited_pools, "")._replace(**others)
+
+
 class Engine:
     """Pools in memory. `submit` decides one batch; whatever a batch does not reach is decided in the next."""
 
@@ -116,6 +121,7 @@ class Engine:
         }
         self.recorded: dict[UUID, Recorded] = {}
         self.wins: dict[tuple[str, UUID], Win] = {}
+        self.voids: dict[UUID, Void] = {}
         self.said: defaultdict[tuple[str, UUID], list[Acknowledge]] = defaultdict(list)
         self.events: defaultdict[str, list[WinEvent]] = defaultdict(list)
         self.entries: list[Entry] = []
@@ -168,6 +174,7 @@ class Engine:
             commands,
             known=self._known(commands),
             wins=self._acknowledged(commands),
+            voids=self.voids,
             now=self.now,
         )
         decision.number_events({operator: len(self.events[operator]) for operator in decision.event_counts()})
@@ -189,7 +196,7 @@ class Engine:
         known = {}
         for command in commands:
             first = self.recorded.get(command.spin_id)
-            if first is not None and isinstance(command, Contribute):
+            if first is not None and not isinstance(command, Acknowledge):
                 wins = tuple(self.wins[win.pool_id, win.spin_id] for win in first.wins)
                 known[command.spin_id] = first._replace(wins=wins)
         return known
@@ -207,6 +214,13 @@ class Engine:
         for answer in decision.answers:
             if isinstance(answer, Recorded) and not answer.replayed:
                 self.recorded[answer.contribution.command.spin_id] = answer
+        for contribution in decision.unmet:
+            self.recorded[contribution.command.spin_id] = Recorded(contribution, (), True)
+        for void in decision.voids:
+            self.voids[void.spin_id] = void
+            first = self.recorded[void.spin_id]
+            voided = first.contribution._replace(state=ContributionState.VOIDED)
+            self.recorded[void.spin_id] = first._replace(contribution=voided)
         self.wins |= {(win.pool_id, win.spin_id): win for win in decision.wins}
         for event in decision.events:
             self.events[event.win.operator_id].append(event)

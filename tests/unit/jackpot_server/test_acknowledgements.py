@@ -183,5 +183,5 @@ def test_a_win_that_does_not_exist_is_not_found(engine: Engine) -> None:
 
 def test_a_contradiction_is_reported_for_somebody_to_look_at(engine: Engine) -> None:
     say(engine, credited(win_of(engine), credited_minor=1))
-    [(command, refused)] = engine.decisions[-1].contradictions
-    assert (command.spin_id, refused.reason) == (spin(1).spin_id, Reason.AMOUNT_MISMATCH)
+    [said] = engine.decisions[-1].contradictions
+    assert (said.spin_id, said.reason) == (spin(1).spin_id, Reason.AMOUNT_MISMATCH)

@@ -107,7 +107,7 @@ min_wager_minor = -1
 game_categories = ["POKER"]
 operator_ids = "demo"
 country_codes = ["de"]
-hold_wins_above_minor = 5
+hold_wins_above_minor = -5
 colour = "red"
 trigger = { odds = { one_in = 0, per = 1 }, must_hit_by = { floor_minor = 1, ceiling_minor = 2 } }
 [pools.major]
