@@ -126,7 +126,8 @@ class Trial:
     def serve_a_foreign_wallet(self) -> None:
         """The outbox as a sidecar of a database with only its own tables: it sends what is inserted there."""
         self._sql("postgres", "CREATE DATABASE wallet")
-        self._sql("wallet", (PROJECT / "jackpot_outbox/schema.sql").read_text())
+        for file in ("schema.sql", "voids.sql"):
+            self._sql("wallet", (PROJECT / "jackpot_outbox" / file).read_text())
         self._sql("wallet", INSERT_CONTRIBUTION)
         dsn = self.cluster.dsn("wallet")
         settings = {"OUTBOX_DATABASE_DSN": dsn, "OUTBOX_JACKPOT_ADDRESS": self.jackpot_address}

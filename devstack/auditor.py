@@ -5,7 +5,7 @@ the outbox is empty; then each spin must have exactly one contribution and each 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -47,8 +47,19 @@ SPINS_CHECKS: Mapping[str, str] = {
     "spin's balance is not its last entry's": """
         SELECT s.spin_id::text, s.balance_minor, e.balance_minor AS entry_balance FROM spins s
           JOIN (SELECT DISTINCT ON (spin_id) spin_id, balance_minor FROM wallet_entries
-                 WHERE spin_id IS NOT NULL ORDER BY spin_id, entry_number DESC) e USING (spin_id)
+                 WHERE spin_id IS NOT NULL AND kind IN (1, 2) ORDER BY spin_id, entry_number DESC) e
+         USING (spin_id)
          WHERE e.balance_minor <> s.balance_minor""",
+    "voided spin has not been given back": """
+        SELECT v.spin_id::text, sum(e.amount_minor) FROM spin_voids v
+          LEFT JOIN wallet_entries e USING (spin_id) GROUP BY v.spin_id HAVING sum(e.amount_minor) <> 0""",
+    "spin given back without a void": """
+        SELECT e.spin_id::text FROM wallet_entries e LEFT JOIN spin_voids v USING (spin_id)
+         WHERE e.kind IN (4, 5) AND v.spin_id IS NULL""",
+    "void without a spin, or of a jackpot's spin and not noted for the outbox": """
+        SELECT v.spin_id::text FROM spin_voids v LEFT JOIN spins s USING (spin_id)
+          LEFT JOIN jackpot_voids j USING (spin_id)
+         WHERE s.spin_id IS NULL OR s.has_jackpot <> (j.spin_id IS NOT NULL)""",
     "entry without its spin": """
         SELECT e.spin_id::text FROM wallet_entries e LEFT JOIN spins s USING (spin_id)
          WHERE e.spin_id IS NOT NULL AND s.spin_id IS NULL""",
@@ -65,7 +76,8 @@ SPINS_CHECKS: Mapping[str, str] = {
     "win credited more than once": """
         SELECT win, count(*) FROM wallet_entries WHERE kind = 3 GROUP BY win HAVING count(*) <> 1""",
     "win in this database not credited": """
-        SELECT win, state FROM jackpot_wins WHERE wallet_entry_id IS NULL AND failure_reason = ''""",
+        SELECT win, state FROM jackpot_wins
+         WHERE wallet_entry_id IS NULL AND failure_reason = '' AND state = 1""",
 }
 
 JACKPOTS_CHECKS: Mapping[str, str] = {
@@ -179,7 +191,10 @@ SELECT spin_id, operator_id, user_id, wallet_id, currency_code, wager_minor, gam
        provider_name, provider_round_id, greatest(stake_kind, 1) AS stake_kind, country_code,
        client_seed, triggered_tiers
   FROM spins WHERE has_jackpot"""
-CONTRIBUTIONS = SPINS_OF_JACKPOTS.replace("FROM spins WHERE has_jackpot", "FROM contributions")
+CONTRIBUTIONS = SPINS_OF_JACKPOTS.replace(
+    "FROM spins WHERE has_jackpot", "FROM contributions WHERE wager_minor > 0"
+)
+UNMET = "SELECT spin_id FROM contributions WHERE wager_minor = 0"
 
 # What the answers said went into which pool, as this database keeps it, and as the other one does.
 RESULT_SHARES = """
@@ -193,13 +208,13 @@ CREDITS = """
 SELECT win, wallet_id || ':' || entry_number AS entry_id, amount_minor FROM wallet_entries WHERE kind = 3"""
 PAID_WINS = """
 SELECT 'pools/' || p.pool_id || '/wins/' || w.spin_id AS win, e.wallet_entry_id AS entry_id,
-       w.amount_minor, e.state
+       w.amount_minor, e.state, e.spin_voided
   FROM wins w JOIN pools p USING (pool_key)
-  JOIN LATERAL (SELECT state, wallet_entry_id FROM win_events e
+  JOIN LATERAL (SELECT state, spin_voided, wallet_entry_id FROM win_events e
                  WHERE e.pool_key = w.pool_key AND e.spin_id = w.spin_id
                  ORDER BY sequence DESC LIMIT 1) e ON true
  WHERE NOT w.shadow"""
-STATE_PAID = 3
+STATE_HELD, STATE_PAID = 2, 3
 
 
 async def _look(connection: asyncpg.Connection, checks: Mapping[str, str]) -> list[str]:
@@ -228,6 +243,8 @@ class WalletBooks:
     contributions: Mapping[UUID, tuple[Any, ...]]
     # By win: the wallet's entry, what was credited.
     credits: Mapping[str, tuple[str, int]]
+    # Spins of contributions that the wallet voided.
+    voided: Set[UUID] = frozenset()
 
 
 async def jackpot_findings(jackpots_dsn: str, books: WalletBooks) -> list[str]:
@@ -236,13 +253,22 @@ async def jackpot_findings(jackpots_dsn: str, books: WalletBooks) -> list[str]:
     try:
         found = await _look(jackpots, JACKPOTS_CHECKS)
         contributed = {row["spin_id"]: tuple(row) for row in await jackpots.fetch(CONTRIBUTIONS)}
-        found += _differences("contribution", books.contributions, contributed)
+        # Voided before they arrived: nothing of them is kept but the id.
+        unmet = {row["spin_id"] for row in await jackpots.fetch(UNMET)}
+        expected = {spin_id: row for spin_id, row in books.contributions.items() if spin_id not in unmet}
+        found += _differences("contribution", expected, contributed)
+        voided = {row["spin_id"] for row in await jackpots.fetch("SELECT spin_id FROM voids")}
+        found += [f"void only in one database: {spin_id}" for spin_id in books.voided ^ voided]
         wins = await jackpots.fetch(PAID_WINS)
         paid = {
             row["win"]: (row["entry_id"], row["amount_minor"]) for row in wins if row["state"] == STATE_PAID
         }
         found += _differences("credit", books.credits, paid)
-        return found + [f"win not paid: {dict(row)}" for row in wins if row["state"] != STATE_PAID]
+        return found + [
+            f"win not paid: {dict(row)}"
+            for row in wins
+            if row["state"] != STATE_PAID and not (row["state"] == STATE_HELD and row["spin_voided"])
+        ]
     finally:
         await jackpots.close()
 
@@ -270,6 +296,7 @@ async def findings(spins_dsn: str, jackpots_dsn: str, *, answered: Iterable[UUID
         books = WalletBooks(
             {row["spin_id"]: tuple(row) for row in await spins.fetch(SPINS_OF_JACKPOTS)},
             {row["win"]: (row["entry_id"], row["amount_minor"]) for row in await spins.fetch(CREDITS)},
+            {row["spin_id"] for row in await spins.fetch("SELECT spin_id FROM jackpot_voids")},
         )
         there = {row["spin_id"] for row in await spins.fetch("SELECT spin_id FROM spins")}
         found += [f"spin answered but not settled: {spin_id}" for spin_id in answered if spin_id not in there]
@@ -286,6 +313,7 @@ async def counts(spins_dsn: str, jackpots_dsn: str) -> dict[str, int]:
         return {
             "spins": await spins.fetchval("SELECT count(*) FROM spins"),
             "contributions": await jackpots.fetchval("SELECT count(*) FROM contributions"),
+            "voids": await jackpots.fetchval("SELECT count(*) FROM voids"),
             "wins": await jackpots.fetchval("SELECT count(*) FROM wins"),
             "credits": await spins.fetchval("SELECT count(*) FROM wallet_entries WHERE kind = 3"),
         }

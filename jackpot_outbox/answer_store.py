@@ -46,7 +46,8 @@ SET state = CASE WHEN excluded.event_sequence > known.event_sequence
                        THEN excluded.spin_voided ELSE known.spin_voided END,
     event_sequence = GREATEST(known.event_sequence, excluded.event_sequence)
 RETURNING win, spin_id, operator_id, user_id, wallet_id, pool, tier, currency_code, amount_minor, state,
-          spin_voided, event_sequence, acted_sequence, wallet_entry_id
+          spin_voided, event_sequence, acted_sequence, wallet_entry_id,
+          EXISTS (SELECT FROM jackpot_voids AS v WHERE v.spin_id = known.spin_id) AS is_spin_voided_here
 """
 
 
@@ -57,6 +58,7 @@ class StoredWin:
     notice: WinNotice
     acted_sequence: int
     wallet_entry_id: str | None
+    is_spin_voided_here: bool
 
 
 async def record_wins(connection: asyncpg.Connection, wins: Sequence[WinNotice]) -> list[StoredWin]:
@@ -97,6 +99,7 @@ async def record_wins(connection: asyncpg.Connection, wins: Sequence[WinNotice])
             ),
             record["acted_sequence"],
             record["wallet_entry_id"],
+            record["is_spin_voided_here"],
         )
         for record in records
     ]
@@ -152,7 +155,7 @@ WITH open AS MATERIALIZED (
     ORDER BY spin_id
     ON CONFLICT DO NOTHING
 )
-SELECT spin_id FROM ended WHERE kind = {Kind.CONTRIBUTION:d}
+SELECT spin_id FROM ended WHERE kind IN ({Kind.CONTRIBUTION:d}, {Kind.VOID:d})
 """
 
 

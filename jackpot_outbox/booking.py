@@ -38,9 +38,9 @@ async def book(
     """Books all of `bookings` as one set; durable with the caller's commit, harmless to repeat.
 
     The caller has locked the wallets named by `Booking.wallet_ids`. A win is credited at most once, only
-    while PAYABLE, and only by an event that is newer than what the wallet acted on. With `credit` None wins
-    are only stored: the database's own wallet credits them. With `must_write` something is written even
-    if everything is booked already. Raises what the database raises.
+    while PAYABLE, and only by an event that is newer than what the wallet acted on, or its void. With
+    `credit` None wins are only stored: the database's own wallet credits them. With `must_write` something
+    is written even if everything is booked already. Raises what the database raises.
     """
     answers = list({answer.row.key: answer for booking in bookings for answer in booking.answers}.values())
     answers.sort(key=lambda answer: answer.row.key)
@@ -91,8 +91,12 @@ def furthest_pages(pages: Iterable[WinPage]) -> list[WinPage]:
 
 
 def is_to_credit(win: StoredWin) -> bool:
-    """PAYABLE, not credited, and not known already when the wallet last acted."""
-    return win.notice.state == WinState.PAYABLE and _is_open(win)
+    """PAYABLE, not credited, and not known already when the wallet last acted.
+
+    Of a spin that this wallet voided, only if the void was known when the win became PAYABLE (V4).
+    """
+    is_voided = win.is_spin_voided_here and not win.notice.spin_voided
+    return win.notice.state == WinState.PAYABLE and _is_open(win) and not is_voided
 
 
 def is_hold_to_confirm(win: StoredWin) -> bool:

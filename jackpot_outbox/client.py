@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[im
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from jackpot_outbox import telemetry, wire
-from jackpot_outbox.rows import AcknowledgementRow, Answer, ContributionRow, Setback, WinPage
+from jackpot_outbox.rows import AcknowledgementRow, Answer, ContributionRow, Setback, VoidRow, WinPage
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotServiceStub
 
@@ -123,8 +123,9 @@ class _Method:
         return response
 
 
-_RECORD, _ACKNOWLEDGE, _WIN_EVENTS, _SERVER_INFO = map(
-    _Method, ("BatchRecordContributions", "AcknowledgeWin", "ListWinEvents", "GetServerInfo")
+_RECORD, _VOID, _ACKNOWLEDGE, _WIN_EVENTS, _SERVER_INFO = map(
+    _Method,
+    ("BatchRecordContributions", "VoidContribution", "AcknowledgeWin", "ListWinEvents", "GetServerInfo"),
 )
 
 
@@ -157,19 +158,25 @@ class JackpotClient:
             await asyncio.sleep(0)
         return results
 
-    async def acknowledge(self, row: AcknowledgementRow, timeout_s: float) -> Answer | Setback:
-        """AcknowledgeWin: what became of `row`; a Setback only if it was refused for good."""
-        request = wire.acknowledgement_request(row)
+    async def send_alone(self, row: VoidRow | AcknowledgementRow, timeout_s: float) -> Answer | Setback:
+        """VoidContribution or AcknowledgeWin: what became of `row`; a Setback only if refused for good."""
+        send = self._void(row, timeout_s) if isinstance(row, VoidRow) else self._acknowledge(row, timeout_s)
         try:
-            response = await _ACKNOWLEDGE.answer(self._stub.AcknowledgeWin(request, timeout=timeout_s))
+            return await send
         except CallError as failed:
             if failed.code in wire.FINAL_CODES or failed.is_too_large:
                 return Setback(row, failed.reason, failed.message, parked=True)
             raise
-        try:
-            return wire.acknowledgement_answer(row, response)
         except ValueError as error:
             raise _not_understood(str(error)) from error
+
+    async def _acknowledge(self, row: AcknowledgementRow, timeout_s: float) -> Answer:
+        call = self._stub.AcknowledgeWin(wire.acknowledgement_request(row), timeout=timeout_s)
+        return wire.acknowledgement_answer(row, await _ACKNOWLEDGE.answer(call))
+
+    async def _void(self, row: VoidRow, timeout_s: float) -> Answer:
+        call = self._stub.VoidContribution(wire.void_request(row), timeout=timeout_s)
+        return wire.void_answer(row, await _VOID.answer(call))
 
     async def win_events(
         self, operator_id: str, after_sequence: int, page_size: int, wait_s: float, timeout_s: float

@@ -1,6 +1,6 @@
 """Sends rows and hands on what became of them: coalesced, paced, and never an id that is already on its way.
 
-One call of contributions is in flight, the rest collect; acknowledgements are unary calls side by side.
+One call of contributions is in flight, the rest collect; voids and acknowledgements go side by side.
 What cannot be sent now is forgotten, not kept: its row is in the database, and the relay comes back to it.
 """
 
@@ -19,7 +19,6 @@ from jackpot_outbox.breaker import Breaker
 from jackpot_outbox.client import CallError, JackpotClient
 from jackpot_outbox.held import HeldRow, HeldRows
 from jackpot_outbox.rows import (
-    AcknowledgementRow,
     Answer,
     Booking,
     ContributionRow,
@@ -87,7 +86,7 @@ class Dispatch:
     def start(self) -> None:
         """Starts the two sending tasks; needs a running event loop."""
         self._spawn(self._send_contributions())
-        self._spawn(self._send_acknowledgements())
+        self._spawn(self._send_singles())
 
     @property
     def is_answered(self) -> bool:
@@ -131,7 +130,7 @@ class Dispatch:
         self._closing = True
         self._give_back(self._held.release_waiting())
         self._held.contribution_came.set()
-        self._held.acknowledgement_came.set()
+        self._held.single_came.set()
         deadline = monotonic() + within_s
         while self._tasks and monotonic() < deadline:
             await asyncio.wait(
@@ -205,27 +204,27 @@ class Dispatch:
         await self._bookings.acquire()
         self._spawn(self._finish(batch, results)).add_done_callback(lambda _: self._bookings.release())
 
-    # -- acknowledgements ---------------------------------------------------------------------------
+    # -- voids and acknowledgements -----------------------------------------------------------------
 
-    async def _send_acknowledgements(self) -> None:
+    async def _send_singles(self) -> None:
         while not self._closing:
-            await self._held.acknowledgement_came.wait()
+            await self._held.single_came.wait()
             await self._slots.acquire()
-            ours = self._held.pop(self._held.acknowledgements, 1, self._needed_until())
-            if not self._held.acknowledgements:
-                self._held.acknowledgement_came.clear()
+            ours = self._held.pop(self._held.singles, 1, self._needed_until())
+            if not self._held.singles:
+                self._held.single_came.clear()
             if ours and self._breaker.enter(monotonic()):
-                self._spawn(self._acknowledge(ours[0])).add_done_callback(lambda _: self._slots.release())
+                self._spawn(self._send_single(ours[0])).add_done_callback(lambda _: self._slots.release())
             else:
                 self._slots.release()
                 self._give_up(ours)
 
-    async def _acknowledge(self, held: HeldRow) -> None:
-        assert isinstance(held.row, AcknowledgementRow)
-        telemetry.SENT.labels(Kind.ACKNOWLEDGEMENT.name).inc()
+    async def _send_single(self, held: HeldRow) -> None:
+        assert not isinstance(held.row, ContributionRow)
+        telemetry.SENT.labels(Kind(held.row.key[0]).name).inc()
         result: Answer | Setback
         try:
-            result = await self._client.acknowledge(held.row, self._call_time_s([held]))
+            result = await self._client.send_alone(held.row, self._call_time_s([held]))
             self._call_answered()
         except CallError as error:
             if error.code in wire.BUSY_CODES:

@@ -29,9 +29,10 @@ class HeldRows:
         self._limit = limit
         self._by_key: dict[RowKey, HeldRow] = {}
         self.contributions: deque[HeldRow] = deque()
-        self.acknowledgements: deque[HeldRow] = deque()
+        # Rows that go in a call of their own: voids and acknowledgements.
+        self.singles: deque[HeldRow] = deque()
         self.contribution_came = asyncio.Event()
-        self.acknowledgement_came = asyncio.Event()
+        self.single_came = asyncio.Event()
         # Set whenever rows left; who waits for it clears it.
         self.room_freed = asyncio.Event()
 
@@ -41,7 +42,7 @@ class HeldRows:
     @property
     def waiting(self) -> int:
         """Rows that no call has taken yet."""
-        return len(self.contributions) + len(self.acknowledgements)
+        return len(self.contributions) + len(self.singles)
 
     @property
     def free(self) -> int:
@@ -62,8 +63,8 @@ class HeldRows:
             self.contributions.append(held)
             self.contribution_came.set()
         else:
-            self.acknowledgements.append(held)
-            self.acknowledgement_came.set()
+            self.singles.append(held)
+            self.single_came.set()
         return True
 
     def pop(self, queue: deque[HeldRow], limit: int, needed_until: float) -> list[HeldRow]:
@@ -86,8 +87,8 @@ class HeldRows:
 
     def release_waiting(self) -> list[HeldRow]:
         """Empties the queues; what was in them."""
-        waiting = [*self.contributions, *self.acknowledgements]
+        waiting = [*self.contributions, *self.singles]
         self.contributions.clear()
-        self.acknowledgements.clear()
+        self.singles.clear()
         self.release(waiting)
         return waiting

@@ -14,9 +14,10 @@ RowKey: TypeAlias = tuple[int, UUID, str, int]
 
 
 class Kind(IntEnum):
-    """What a row asks for. Numbers as in jackpot_outbox.kind; 2 is kept for voids."""
+    """What a row asks for. Numbers as in jackpot_outbox.kind."""
 
     CONTRIBUTION = 1
+    VOID = 2
     ACKNOWLEDGEMENT = 3
 
 
@@ -87,7 +88,21 @@ class AcknowledgementRow:
         return (Kind.ACKNOWLEDGEMENT, self.spin_id, self.win, self.event_sequence)
 
 
-Row: TypeAlias = ContributionRow | AcknowledgementRow
+@dataclass(frozen=True, slots=True)
+class VoidRow:
+    """One VoidContributionRequest. `credited_wins`: names of wins that the wallet had credited by then."""
+
+    spin_id: UUID
+    operator_id: str
+    credited_wins: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def key(self) -> RowKey:
+        return (Kind.VOID, self.spin_id, "", 0)
+
+
+Row: TypeAlias = ContributionRow | VoidRow | AcknowledgementRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +131,7 @@ class Answer:
 
     row: Row
     # Of a contribution: jackpot.v1.Contribution.State, the shares as jackpot_results keeps them, and
-    # where its record stands in the audit trail. 0, '[]' and None for an acknowledgement.
+    # where its record stands in the audit trail. 0, '[]' and None of other rows.
     state: int = 0
     shares_json: str = "[]"
     record_time: datetime | None = None
@@ -203,7 +218,7 @@ class Booked:
     """What a booking did. Whoever commits it dispatches `acknowledgements` afterwards (`Outbox.offer`)."""
 
     acknowledgements: tuple[AcknowledgementRow, ...] = ()
-    # Spins whose contribution ended with this booking.
+    # Spins whose contribution or void ended with this booking.
     ended_spins: tuple[UUID, ...] = ()
     # Wins of spins that are not in this database; they were skipped.
     foreign_wins: int = 0

@@ -5,7 +5,7 @@
 -- One row per request that the jackpot server has not answered yet. Born in the wallet's own
 -- transaction with every field of the request; the first answer deletes it.
 CREATE TABLE jackpot_outbox (
-    -- 1 contribution, 2 void (kept, not sent yet), 3 acknowledgement
+    -- 1 contribution, 2 void, 3 acknowledgement
     kind              smallint NOT NULL,
     spin_id           uuid NOT NULL,
     -- pools/{pool}/wins/{spin_id} of an acknowledgement; '' otherwise

@@ -24,7 +24,9 @@ _log = get_log("sidecar")
 _MAX_BATCH = 500
 _MAX_WAITING = 10_000
 
-_HAS_SCHEMA = "SELECT to_regclass('jackpot_outbox') IS NOT NULL"
+# What the tables of a wallet come from, in order, and the newest of them.
+SCHEMA_FILES = {"schema.sql": "jackpot_outbox", "voids.sql": "jackpot_voids"}
+_HAS_TABLE = "SELECT to_regclass($1::text) IS NOT NULL"
 _LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(hashtext('jackpot_outbox schema'))"
 
 
@@ -101,14 +103,18 @@ async def migrate(settings: SidecarSettings) -> bool:
     try:
         async with connection.transaction():
             await connection.execute(_LOCK_SCHEMA)
-            if await connection.fetchval(_HAS_SCHEMA):
-                return False
-            await connection.execute(files("jackpot_outbox").joinpath("schema.sql").read_text("utf-8"))
-            return True
+            missing = [
+                file
+                for file, table in SCHEMA_FILES.items()
+                if not await connection.fetchval(_HAS_TABLE, table)
+            ]
+            for file in missing:
+                await connection.execute(files("jackpot_outbox").joinpath(file).read_text("utf-8"))
+            return bool(missing)
     finally:
         await connection.close()
 
 
 async def _assert_outbox(connection: asyncpg.Connection) -> None:
-    if not await connection.fetchval(_HAS_SCHEMA):
+    if not await connection.fetchval(_HAS_TABLE, "jackpot_voids"):
         raise StartRefused("The database has no outbox: run `python -m jackpot_outbox migrate` first.")

@@ -19,12 +19,10 @@ from jackpot_outbox.rows import (
     Row,
     RowKey,
     Setback,
+    VoidRow,
 )
 
 CHANNEL = "jackpot_outbox"
-
-# The kind of a row that nobody sends yet.
-VOID = 2
 
 # A row that its writer dispatches itself is left to it for so long before a relay may take it.
 DISPATCH_LEAD_MS = 2_000
@@ -64,6 +62,14 @@ _ACKNOWLEDGEMENT_COLUMNS: _Columns = (
     ("credited_minor", "bigint"),
     ("credit_time", "timestamptz"),
     ("failure_reason", "text"),
+)
+
+
+_VOID_COLUMNS: _Columns = (
+    ("spin_id", "uuid"),
+    ("operator_id", "text"),
+    ("credited_wins", "text"),
+    ("reason", "text"),
 )
 
 
@@ -130,6 +136,21 @@ def acknowledgement_arrays(rows: Sequence[AcknowledgementRow]) -> list[list[Any]
     ]
 
 
+def voids_insert(first_parameter: int = 1) -> str:
+    """As `contributions_insert`, for `void_arrays`."""
+    return _insert(Kind.VOID, _VOID_COLUMNS, first_parameter)
+
+
+def void_arrays(rows: Sequence[VoidRow]) -> list[list[Any]]:
+    """One array per parameter of `voids_insert`, in the order of `rows` (sorted by spin)."""
+    return [
+        [row.spin_id for row in rows],
+        [row.operator_id for row in rows],
+        [",".join(row.credited_wins) for row in rows],
+        [row.reason for row in rows],
+    ]
+
+
 _INSERT_CONTRIBUTIONS = contributions_insert()
 
 
@@ -145,6 +166,8 @@ _ROW_COLUMNS = ", ".join(
         "kind",
         *(name for name, _ in _CONTRIBUTION_COLUMNS),
         *(name for name, _ in _ACKNOWLEDGEMENT_COLUMNS if name not in dict(_CONTRIBUTION_COLUMNS)),
+        "credited_wins",
+        "reason",
         "due_time",
     )
 )
@@ -161,7 +184,6 @@ WITH due AS MATERIALIZED (
     SELECT ctid
     FROM jackpot_outbox
     WHERE parked_time IS NULL AND due_time <= now()
-      AND kind <> {VOID}
     ORDER BY due_time
     LIMIT $1
     FOR NO KEY UPDATE SKIP LOCKED
@@ -212,6 +234,11 @@ def _row(record: asyncpg.Record) -> Row:
             record["client_seed"],
             tuple(tiers.split(",")) if tiers else (),
             record["occur_time"],
+        )
+    if record["kind"] == Kind.VOID:
+        wins = record["credited_wins"]
+        return VoidRow(
+            record["spin_id"], record["operator_id"], tuple(wins.split(",")) if wins else (), record["reason"]
         )
     return AcknowledgementRow(
         record["spin_id"],

@@ -16,6 +16,7 @@ from jackpot_outbox.rows import (
     Outcome,
     Row,
     Setback,
+    VoidRow,
     WinNotice,
     WinPage,
     WinState,
@@ -89,6 +90,16 @@ def acknowledgement_request(row: AcknowledgementRow) -> pb.AcknowledgeWinRequest
     return request
 
 
+def void_request(row: VoidRow) -> pb.VoidContributionRequest:
+    """The request that `row` stands for."""
+    return pb.VoidContributionRequest(
+        spin_id=str(row.spin_id),
+        operator_id=row.operator_id,
+        reason=row.reason,
+        credited_wins=row.credited_wins,
+    )
+
+
 def contribution_result(
     row: ContributionRow, result: pb.BatchRecordContributionsResponse.Result
 ) -> Answer | Setback:
@@ -115,6 +126,11 @@ def setback(row: Row, code: grpc.StatusCode, reason: str, message: str) -> Setba
 def acknowledgement_answer(row: AcknowledgementRow, response: pb.AcknowledgeWinResponse) -> Answer:
     """The win as it is after the acknowledgement."""
     return Answer(row, wins=_notices([response.win]))
+
+
+def void_answer(row: VoidRow, response: pb.VoidContributionResponse) -> Answer:
+    """The spin's wins as they are after the void."""
+    return Answer(row, wins=_notices(response.contribution.wins))
 
 
 def win_notice(win: pb.Win) -> WinNotice | None:

@@ -20,12 +20,12 @@ from service_kit.batch_writer import BatchWriter
 from service_kit.group_commit import GroupCommit, Later
 from service_kit.telemetry import get_log
 from spin_server import metrics
-from spin_server.domain.commands import Play, Settle, SpinCommand, WalletCommand
+from spin_server.domain.commands import Play, Settle, SpinCommand, Void, WalletCommand
 from spin_server.domain.facts import SpinRecord
 from spin_server.domain.game import GameCategory
 from spin_server.domain.settle import Rules
 from spin_server.narration import SpinSummary
-from spin_server.transaction import Answer, Command, MoveAnswer, SpinAnswer, SpinTransaction
+from spin_server.transaction import Answer, Command, MoveAnswer, SpinAnswer, SpinTransaction, VoidAnswer
 
 log = get_log("committer")
 
@@ -85,6 +85,10 @@ class Committer:
         """Books a spin; durable when it returns. May be repeated, and cancelled without harm."""
         return cast(SpinAnswer, await self._money.submit(command))
 
+    async def void(self, command: Void) -> VoidAnswer:
+        """Takes a spin back, even before it comes; durable when it returns. May be repeated."""
+        return cast(VoidAnswer, await self._money.submit(command))
+
     async def wallet(self, command: WalletCommand) -> MoveAnswer:
         """Creates a wallet or moves its money; durable when it returns. May be repeated."""
         return cast(MoveAnswer, await self._money.submit(command))
@@ -116,6 +120,11 @@ class Committer:
                 categories[record.game_category] += 1
                 if record.has_jackpot:
                     rows.append(_contribution_row(record))
+            elif isinstance(result, VoidAnswer):
+                if not result.replayed:
+                    metrics.SPINS_VOIDED.inc()
+                if result.row is not None:
+                    rows.append(result.row)
             elif isinstance(result, Booked):
                 rows += result.acknowledgements
                 _tell_of_wins(result.acknowledgements)
@@ -142,6 +151,8 @@ def _id_of(command: Command) -> Hashable:
     """The idempotency key; a booking is only equal to itself."""
     if isinstance(command, (Settle, Play)):
         return command.terms.spin_id
+    if isinstance(command, Void):
+        return command.spin_id
     return command if isinstance(command, Booking) else command.request_id
 
 

@@ -4,6 +4,7 @@ from prometheus_client import Counter, Histogram
 
 SPINS_SETTLED = Counter("spin_server_spins_settled", "Spins booked for the first time", ["game_category"])
 SPINS_REPLAYED = Counter("spin_server_spins_replayed", "Spins answered as the first time")
+SPINS_VOIDED = Counter("spin_server_spins_voided", "Spins taken back")
 BATCH_COMMANDS = Histogram(
     "spin_server_batch_commands",
     "Commands that shared a transaction",

@@ -21,7 +21,9 @@ SELECT_SPINS = """
 SELECT s.*,
        r.state AS answer_state,
        r.shares,
-       o.parked_time IS NOT NULL AS is_parked,
+       o.parked_time IS NOT NULL OR v.parked_time IS NOT NULL AS is_parked,
+       v.spin_id IS NOT NULL AS is_void_open,
+       EXISTS (SELECT FROM spin_voids x WHERE x.spin_id = s.spin_id) AS is_voided,
        (SELECT jsonb_agg(jsonb_build_array(w.win, w.pool, w.tier, w.currency_code, w.amount_minor, w.state,
                                            w.wallet_entry_id IS NOT NULL, w.failure_reason <> '')
                          ORDER BY w.win)
@@ -31,6 +33,8 @@ SELECT s.*,
   LEFT JOIN jackpot_results r ON s.has_jackpot AND r.spin_id = s.spin_id
   LEFT JOIN jackpot_outbox o
     ON s.has_jackpot AND o.kind = 1 AND o.spin_id = s.spin_id AND o.win = '' AND o.event_sequence = 0
+  LEFT JOIN jackpot_outbox v
+    ON s.has_jackpot AND v.kind = 2 AND v.spin_id = s.spin_id AND v.win = '' AND v.event_sequence = 0
 """
 
 # jackpot.v1.Contribution.State
@@ -63,16 +67,16 @@ def settled_spin(row: asyncpg.Record) -> SettledSpin:
         has_jackpot=row["has_jackpot"],
         settle_time=row["settle_time"],
     )
-    return SettledSpin(record, _jackpot(row))
+    return SettledSpin(record, _jackpot(row), row["is_voided"])
 
 
 def _jackpot(row: asyncpg.Record) -> JackpotView:
     if not row["has_jackpot"]:
         return NOT_APPLICABLE
     wins = tuple(_win(*win) for win in json.loads(row["wins"])) if row["wins"] else ()
-    if row["answer_state"] is None:  # its wins may have come first, as events
+    if row["answer_state"] is None or row["is_void_open"]:  # its wins may have come first, as events
         return JackpotView(JackpotState.PARKED if row["is_parked"] else JackpotState.PENDING, wins=wins)
-    voided = row["answer_state"] == _CONTRIBUTION_VOIDED
+    voided = row["is_voided"] or row["answer_state"] == _CONTRIBUTION_VOIDED
     shares = tuple(Share(**share) for share in json.loads(row["shares"]))
     return JackpotView(JackpotState.VOIDED if voided else JackpotState.RECORDED, shares, wins)
 

@@ -13,7 +13,7 @@ import grpc.aio
 from protos.spin.v1 import spin_pb2 as pb
 from protos.spin.v1.spin_pb2_grpc import GameServiceServicer, SpinServiceServicer, WalletServiceServicer
 from service_kit.database import failure_of
-from service_kit.errors import ServiceError, not_implemented
+from service_kit.errors import ServiceError
 from spin_server.committer import Committer
 from spin_server.domain.commands import SpinCommand
 from spin_server.domain.facts import JackpotState, Reason, Refused, SettledSpin
@@ -110,7 +110,8 @@ class SpinService(SpinServiceServicer):
         return pb.WaitForJackpotResponse(spin=answers.spin(spin))
 
     async def VoidSpin(self, request: pb.VoidSpinRequest, context: Context) -> pb.VoidSpinResponse:
-        raise not_implemented()
+        answer = await self._committer.void(requests.void(request))
+        return pb.VoidSpinResponse(spin=answers.spin(answer.spin), replayed=answer.replayed)
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Context

@@ -7,11 +7,13 @@ from uuid import UUID
 
 import asyncpg
 
-from jackpot_outbox.rows import Kind
-from jackpot_outbox.store import DISPATCH_LEAD_MS
-from spin_server.domain.commands import WalletMethod
+from jackpot_outbox.rows import Kind, VoidRow
+from jackpot_outbox.store import DISPATCH_LEAD_MS, void_arrays, voids_insert
+from spin_server.domain.commands import SpinMethod, StakeKind, WalletMethod
 from spin_server.domain.facts import NewSpin, SettledSpin, WalletEntry, WalletRequest
+from spin_server.domain.game import GameCategory
 from spin_server.domain.money_moves import WalletMove
+from spin_server.domain.void import NewVoid
 from spin_server.domain.wallet import EntryKind, Wallet
 from spin_server.rows import SELECT_SPINS, settled_spin
 
@@ -127,16 +129,38 @@ WITH new_wallets AS (
      ORDER BY request_id
 ), new_entries AS (
     INSERT INTO wallet_entries (wallet_id, entry_number, kind, amount_minor, balance_minor, win, request_id,
-                                entry_time)
+                                spin_id, entry_time)
     SELECT *
       FROM unnest($19::text[], $20::bigint[], $21::smallint[], $22::bigint[], $23::bigint[], $24::text[],
-                  $25::uuid[], $26::timestamptz[]) AS e (wallet_id, entry_number)
+                  $25::uuid[], $26::uuid[], $27::timestamptz[]) AS e (wallet_id, entry_number)
      ORDER BY wallet_id, entry_number
 )
 UPDATE wallets
    SET balance_minor = w.balance_minor, entry_count = w.entry_count
-  FROM unnest($27::text[], $28::bigint[], $29::bigint[]) AS w (wallet_id, balance_minor, entry_count)
+  FROM unnest($28::text[], $29::bigint[], $30::bigint[]) AS w (wallet_id, balance_minor, entry_count)
  WHERE wallets.wallet_id = w.wallet_id
+"""
+
+# Of a spin that has not arrived, a row without money takes its place.
+_WRITE_VOIDS = f"""
+WITH voided AS (
+    INSERT INTO spin_voids (spin_id, operator_id, wallet_id, reason, void_time)
+    SELECT u.*, $1::timestamptz
+      FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[])
+        AS u (spin_id, operator_id, wallet_id, reason)
+     ORDER BY u.spin_id
+), ahead AS (
+    INSERT INTO spins (spin_id, method, operator_id, user_id, wallet_id, game_id, game_category,
+                       provider_name, provider_round_id, currency_code, wager_minor, payout_minor, stake_kind,
+                       country_code, client_seed, triggered_tiers, balance_minor, has_jackpot, settle_time)
+    SELECT u.spin_id, {int(SpinMethod.VOIDED_AHEAD)}, u.operator_id, u.user_id, u.wallet_id, '',
+           {int(GameCategory.OTHER)}, '', '', u.currency_code, 0, 0, {int(StakeKind.CASH)}, '', '', '',
+           u.balance_minor, false, $1::timestamptz
+      FROM unnest($6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[])
+        AS u (spin_id, operator_id, user_id, wallet_id, currency_code, balance_minor)
+     ORDER BY u.spin_id
+)
+{voids_insert(first_parameter=12)}
 """
 
 _TOUCH_WALLETS = "UPDATE wallets SET entry_count = entry_count WHERE wallet_id = ANY($1::text[])"
@@ -248,8 +272,31 @@ async def write_money(
         [e.balance_minor for e in entries],
         [e.win for e in entries],
         [e.request_id for e in entries],
+        [e.spin_id for e in entries],
         [e.entry_time for e in entries],
         *_wallet_arrays(moved),
+    )
+
+
+async def write_voids(
+    connection: asyncpg.Connection, voids: Sequence[NewVoid], rows: Sequence[VoidRow], now: datetime
+) -> None:
+    """Inserts voids and their outbox rows, sorted by spin; what stands for spins that have not arrived."""
+    ahead = [void.spin.record for void in voids if void.is_ahead]
+    await connection.execute(
+        _WRITE_VOIDS,
+        now,
+        [v.command.spin_id for v in voids],
+        [v.command.operator_id for v in voids],
+        [v.command.wallet_id for v in voids],
+        [v.command.reason for v in voids],
+        [r.terms.spin_id for r in ahead],
+        [r.terms.operator_id for r in ahead],
+        [r.terms.user_id for r in ahead],
+        [r.terms.wallet_id for r in ahead],
+        [r.terms.currency_code for r in ahead],
+        [r.balance_minor for r in ahead],
+        *void_arrays(rows),
     )
 
 

@@ -11,17 +11,26 @@ from time import perf_counter_ns
 import asyncpg
 
 from jackpot_outbox.booking import book
-from jackpot_outbox.rows import Booked, Booking
+from jackpot_outbox.rows import Booked, Booking, VoidRow
 from spin_server import store
 from spin_server.credit import credit_to
-from spin_server.domain.commands import CreateWallet, MoveMoney, Play, Settle, SpinCommand, WalletCommand
+from spin_server.domain.commands import (
+    CreateWallet,
+    MoveMoney,
+    Play,
+    Settle,
+    SpinCommand,
+    Void,
+    WalletCommand,
+)
 from spin_server.domain.facts import NOT_APPLICABLE, PENDING, NewSpin, Refused, SettledSpin
 from spin_server.domain.money_moves import WalletMove, answer_repeated_request, create_wallet, move_money
 from spin_server.domain.settle import Rules, answer_repeat, settle
+from spin_server.domain.void import NewVoid, void
 from spin_server.domain.wallet import Wallet
 from spin_server.refusals import refusal
 
-Command = Settle | Play | CreateWallet | MoveMoney | Booking
+Command = Settle | Play | Void | CreateWallet | MoveMoney | Booking
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,16 @@ class MoveAnswer:
     replayed: bool
 
 
-Answer = SpinAnswer | MoveAnswer | Booked
+@dataclass(frozen=True, slots=True)
+class VoidAnswer:
+    """A spin that is voided; `row` is what was written for the jackpot server with it, if anything."""
+
+    spin: SettledSpin
+    replayed: bool
+    row: VoidRow | None = None
+
+
+Answer = SpinAnswer | VoidAnswer | MoveAnswer | Booked
 
 
 class SpinTransaction:
@@ -59,10 +77,14 @@ class SpinTransaction:
         wins, outbox, cursors) and as one set: the first one's result tells of all of them.
         """
         batch = _Batch(await _lock(connection, items), self._rules, len(items))
+        void_ids = [item.spin_id for item in items if isinstance(item, Void)]
+        voided = await store.find_spins(connection, void_ids) if void_ids else {}
         bookings: dict[int, Booking] = {}
         for index, item in enumerate(items):
             if isinstance(item, (Settle, Play)):
                 batch.settle(index, item)
+            elif isinstance(item, Void):
+                batch.void(index, item, voided.get(item.spin_id))
             elif isinstance(item, Booking):
                 batch.results[index] = Booked()
                 bookings[index] = item
@@ -74,7 +96,7 @@ class SpinTransaction:
             credit = credit_to(batch.wallets, batch.now)
             booked = await book(connection, list(bookings.values()), credit=credit, must_write=must_write)
             batch.results[min(bookings)] = booked
-        elif must_write and not (batch.spins or batch.moves):
+        elif must_write and not (batch.spins or batch.moves or batch.voids):
             await store.touch_wallets(connection, batch.wallets)
         return batch.results
 
@@ -87,6 +109,8 @@ async def _lock(connection: asyncpg.Connection, items: Sequence[Command]) -> sto
         if isinstance(item, (Settle, Play)):
             wallet_ids.add(item.terms.wallet_id)
             spin_ids.append(item.terms.spin_id)
+        elif isinstance(item, Void):
+            wallet_ids.add(item.wallet_id)
         elif isinstance(item, Booking):
             wallet_ids |= item.wallet_ids
         else:
@@ -105,6 +129,7 @@ class _Batch:
         self.results: list[Answer | Exception] = [_UNDECIDED] * size
         self.spins: list[NewSpin] = []
         self.moves: list[WalletMove] = []
+        self.voids: list[NewVoid] = []
         self._rules = rules
         self._known_spins = locked.known_spins
         self._known_requests = locked.known_requests
@@ -130,6 +155,19 @@ class _Batch:
         self.results[index] = SpinAnswer(SettledSpin(spin.record, jackpot), False, self.began_ns)
         self.spins.append(spin)
         self._note_move(terms.wallet_id)
+
+    def void(self, index: int, command: Void, spin: SettledSpin | None) -> None:
+        """Decides a void; `spin` was read under the locks."""
+        voided = void(command, spin, self.wallets, self.now)
+        if isinstance(voided, Refused):
+            self.results[index] = refusal(voided)
+        elif isinstance(voided, SettledSpin):
+            self.results[index] = VoidAnswer(voided, True)
+        else:
+            self.results[index] = VoidAnswer(voided.spin, False, _void_row(voided))
+            self.voids.append(voided)
+            if voided.entries:
+                self._note_move(command.wallet_id)
 
     def move(self, index: int, command: WalletCommand) -> None:
         """Decides a wallet request, or leaves it to `answer_repeats`."""
@@ -176,20 +214,35 @@ class _Batch:
 
     async def write(self, connection: asyncpg.Connection) -> None:
         """Writes what was decided; the wallets move with the spins, or else with the requests."""
-        if self.moves:
+        entries = [move.entry for move in self.moves if move.entry]
+        for voided in self.voids:
+            entries += voided.entries
+        if self.moves or entries:
             await store.write_money(
                 connection,
                 list(self._created.values()),
                 [move.request for move in self.moves],
-                [move.entry for move in self.moves if move.entry],
+                entries,
                 () if self.spins else self._moved.values(),
             )
+        if self.voids:
+            voids = sorted(self.voids, key=lambda voided: voided.command.spin_id)
+            rows = [row for voided in voids if (row := _void_row(voided))]
+            await store.write_voids(connection, voids, rows, self.now)
         if self.spins:
             await store.write_spins(connection, self.spins, self.now, self._moved.values())
 
     def _note_move(self, wallet_id: str) -> None:
         if wallet_id not in self._created:  # a new wallet is inserted as it is after the batch
             self._moved[wallet_id] = self.wallets[wallet_id]
+
+
+def _void_row(voided: NewVoid) -> VoidRow | None:
+    """What is written for the jackpot server: nothing, if the spin took no part in a jackpot."""
+    command = voided.command
+    if not voided.spin.record.has_jackpot:
+        return None
+    return VoidRow(command.spin_id, command.operator_id, voided.credited_wins, command.reason)
 
 
 # Stands for a known id until `answer_repeats` has found it.

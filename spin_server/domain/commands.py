@@ -18,6 +18,8 @@ class SpinMethod(IntEnum):
 
     SETTLE = 1
     PLAY = 2
+    # None yet: it was voided before it arrived.
+    VOIDED_AHEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,16 @@ class Play:
 
     terms: SpinTerms
     multiplier_ppm: int | None = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """Take a spin back, perhaps before it has arrived."""
+
+    spin_id: UUID
+    operator_id: str
+    wallet_id: str
+    reason: str = field(compare=False)
 
 
 class WalletMethod(IntEnum):

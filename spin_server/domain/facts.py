@@ -102,6 +102,7 @@ class SettledSpin:
 
     record: SpinRecord
     jackpot: JackpotView
+    is_voided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ class Reason(Enum):
     WALLET_NOT_FOUND = auto()
     GAME_NOT_FOUND = auto()
     SPIN_NOT_FOUND = auto()
+    SPIN_VOIDED = auto()
     WALLET_MISMATCH = auto()
     CURRENCY_MISMATCH = auto()
     GAME_DISABLED = auto()

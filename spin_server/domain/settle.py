@@ -105,10 +105,13 @@ def answer_repeat(command: SpinCommand, first: SpinRecord) -> SpinRecord | Refus
 
     Another operator's spin is not described. What a repeated PlaySpin drew does not count.
     """
+    is_own = first.terms.operator_id == command.terms.operator_id
+    if first.method is SpinMethod.VOIDED_AHEAD and is_own:
+        return Refused(Reason.SPIN_VOIDED, "The spin was voided before it came.")
     different = _differences(command, first)
     if not different:
         return first
-    if first.terms.operator_id != command.terms.operator_id:
+    if not is_own:
         different = []
     return Refused(Reason.SPIN_ID_REUSED, "The spin id belongs to another spin.", tuple(different))
 

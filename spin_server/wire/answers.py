@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.spin.v1 import spin_pb2 as pb
 from spin_server.credit import entry_id
+from spin_server.domain.commands import SpinMethod
 from spin_server.domain.facts import JackpotState, JackpotView, SettledSpin, WalletEntry
 from spin_server.domain.game import Game
 from spin_server.domain.money_moves import WalletMove
@@ -33,6 +34,8 @@ def spin(settled: SettledSpin) -> pb.Spin:
     record = settled.record
     terms = record.terms
     spin_id = str(terms.spin_id)
+    if record.method is SpinMethod.VOIDED_AHEAD:
+        return pb.Spin(name="spins/" + spin_id, spin_id=spin_id, state=pb.Spin.STATE_VOIDED)
     message = pb.Spin(
         name="spins/" + spin_id,
         spin_id=spin_id,
@@ -50,7 +53,7 @@ def spin(settled: SettledSpin) -> pb.Spin:
         client_seed=terms.client_seed,
         balance=_money(terms.currency_code, record.balance_minor),
         settle_time=stamp(record.settle_time),
-        state=pb.Spin.STATE_SETTLED,
+        state=pb.Spin.STATE_VOIDED if settled.is_voided else pb.Spin.STATE_SETTLED,
         jackpot_state=settled.jackpot.state,  # type: ignore[arg-type]
     )
     if terms.triggered_tiers:

@@ -22,6 +22,7 @@ from spin_server.domain.commands import (
     Settle,
     SpinTerms,
     StakeKind,
+    Void,
     WalletMethod,
 )
 from spin_server.queries import EntriesQuery, GamesQuery, SpinsQuery
@@ -53,6 +54,19 @@ def settle(request: pb.SettleSpinRequest) -> Settle:
     if payout.currency_code != terms.currency_code:
         return _examined_settle(request)
     return Settle(terms, payout.amount_minor)
+
+
+def void(request: pb.VoidSpinRequest) -> Void:
+    """What VoidSpin asks for."""
+    check = Checks()
+    command = Void(
+        spin_id=check.uuid("spin_id", request.spin_id),
+        operator_id=check.opaque_id("operator_id", request.operator_id),
+        wallet_id=check.opaque_id("wallet_id", request.wallet_id),
+        reason=check.text("reason", request.reason),
+    )
+    check.done()
+    return command
 
 
 def play(request: pb.PlaySpinRequest) -> SpinTerms:

@@ -74,6 +74,19 @@ async def test_a_wallet_in_node_contributes_every_bet_and_credits_every_win(
         assert len(books.credits) >= 5
 
 
+async def test_bets_are_taken_back_whatever_became_of_them(tmp_path: Path, programs: Path) -> None:
+    async with adopted("outbox", tmp_path, programs) as (stack, casino):
+        await casino.bet(1, 20)
+        await casino.void(1)
+        async with casino.serving():
+            await settled(stack, casino)
+            for number in (1, 2, 3):
+                await casino.void(number)
+            await eventually(casino.is_done, within_s=SETTLES_WITHIN_S)
+        await audit(stack, casino)
+        assert len((await casino.books()).voided) == 3
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_bets_that_are_repeated_change_nothing(way: str, tmp_path: Path, programs: Path) -> None:
     async with adopted(way, tmp_path, programs) as (stack, casino), casino.serving():
@@ -208,7 +221,7 @@ async def test_the_program_ends_in_good_order_while_it_waits_for_wins(tmp_path: 
 def test_the_sql_of_the_guide_is_what_the_program_runs() -> None:
     program = (EXAMPLES / "outbox_wallet.mjs").read_text()
     blocks = [block for block in node_casino.sql_of_the_guide() if "GRANT" not in block]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     missing = [block for block in blocks if squeezed(block) not in squeezed(program)]
     assert missing == []
 

@@ -10,7 +10,7 @@ import pytest
 from devstack import auditor
 from tests.support.crash import Progress, answers, batches, kill_again_and_again, quiet
 from tests.support.foreign_wallet import ForeignWallet
-from tests.support.load import CHANNEL_OPTIONS, Load, SpinPlan, funded_wallets, unfaithful
+from tests.support.load import CHANNEL_OPTIONS, Load, SpinPlan, VoidPlan, funded_wallets, unfaithful
 from tests.support.stack import (
     CURRENCY,
     JACKPOT,
@@ -44,20 +44,26 @@ async def test_a_killed_part_loses_no_spin_no_contribution_and_no_win(
         running_stack(tmp_path) as stack,
         grpc.aio.insecure_channel(stack.spin_address, options=CHANNEL_OPTIONS) as channel,
     ):
-        plan = SpinPlan(channel, await funded_wallets(channel, WALLETS))
-        load = Load(plan, in_flight=IN_FLIGHT, pause_s=PAUSE_S, seed=rng.getrandbits(32))
+        wallets = await funded_wallets(channel, WALLETS)
+        load = Load(
+            SpinPlan(channel, wallets), in_flight=IN_FLIGHT, pause_s=PAUSE_S, seed=rng.getrandbits(32)
+        )
+        voids = Load(
+            VoidPlan(channel, load, wallets), in_flight=2, pause_s=5 * PAUSE_S, seed=rng.getrandbits(32)
+        )
         near_the_client = set(victims) <= {SPIN, SPINS_DB}
         progress: Progress = answers(load) if near_the_client else batches(stack)
-        async with load:
+        async with load, voids:
             await kill_again_and_again(stack, victims, kills, rng=rng, progress=progress)
         quiet_s = await quiet(stack, stack.spins_dsn)
         found = await auditor.findings(stack.spins_dsn, stack.jackpots_dsn, answered=load.answers)
-        found += await unfaithful(stack.spins_dsn, load.answers) + load.wrong
+        found += await unfaithful(stack.spins_dsn, load.answers) + load.wrong + voids.wrong
         counts = await auditor.counts(stack.spins_dsn, stack.jackpots_dsn)
         tally(f"{kills} kills, {counts}, {load.replays} replays, quiet after {quiet_s:.1f} s")
         tally(f"{len(found)} findings, attempts refused {dict(load.refusals)}")
         assert not found, auditor.report(found)
         assert counts["wins"] > kills, "the load was too small to prove anything"
+        assert counts["voids"] > kills, "too few voids to prove anything"
 
 
 async def test_a_killed_sidecar_loses_nothing_of_a_foreign_wallet(
@@ -73,7 +79,8 @@ async def test_a_killed_sidecar_loses_nothing_of_a_foreign_wallet(
         quiet_s = await quiet(stack, stack.foreign_dsn)
         await wallet.stop()
         found = await foreign_findings(stack, wallet)
-        tally(f"{kills} kills, {wallet.bets} spins, {wallet.prizes} credits, quiet after {quiet_s:.1f} s")
+        tally(f"{kills} kills, {wallet.bets} spins, {wallet.voids} voids, {wallet.prizes} credits")
+        tally(f"quiet after {quiet_s:.1f} s")
         tally(f"{len(found)} findings")
         assert not found, auditor.report(found)
         assert wallet.prizes > kills, "the load was too small to prove anything"

@@ -23,13 +23,15 @@ Progress = Callable[[], Awaitable[int]]
 
 UNDER_WAY = """
 SELECT (SELECT count(*) FROM jackpot_outbox)
-     + (SELECT count(*) FROM jackpot_wins WHERE wallet_entry_id IS NULL AND failure_reason = '')"""
+     + (SELECT count(*) FROM jackpot_wins
+         WHERE wallet_entry_id IS NULL AND failure_reason = '' AND state = 1)"""
 OLDEST_ROWS = """
 SELECT kind, spin_id::text, win, attempts, last_error, due_time::text, parked_time::text
   FROM jackpot_outbox ORDER BY create_time LIMIT 5"""
 UNPAID = """
 SELECT count(*) FROM wins w WHERE NOT shadow AND NOT EXISTS (
-    SELECT FROM win_events e WHERE e.pool_key = w.pool_key AND e.spin_id = w.spin_id AND e.state = 3)"""
+    SELECT FROM win_events e WHERE e.pool_key = w.pool_key AND e.spin_id = w.spin_id
+       AND (e.state = 3 OR e.state = 2 AND e.spin_voided))"""
 BATCHES = "SELECT coalesce(max(batch_id), 0) FROM batches"
 
 

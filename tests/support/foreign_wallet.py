@@ -5,6 +5,7 @@ It does what the schema file asks of a wallet in any language, and imports nothi
 
 import asyncio
 import random
+from collections import deque
 from uuid import UUID
 
 import asyncpg
@@ -20,6 +21,7 @@ CREATE TABLE bets (
     spin_id    uuid PRIMARY KEY,
     wallet_id  text NOT NULL REFERENCES purses,
     stake      bigint NOT NULL,
+    voided     boolean NOT NULL DEFAULT false,
     occur_time timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE prizes (
@@ -37,16 +39,22 @@ INSERT INTO jackpot_outbox (kind, spin_id, operator_id, user_id, wallet_id, curr
                             country_code, client_seed, occur_time)
 VALUES (1, $1, $2, $3, $4, $5, $6, 1, $7, 'elsewhere', 'round', 1, 'MT', 'seed', now())"""
 
+# A bet is taken back under the wallet's lock: what was credited by then is credited.
+LOCK_BET = "SELECT stake, voided FROM bets WHERE spin_id = $1 FOR UPDATE"
+VOID_BET = "UPDATE bets SET voided = true WHERE spin_id = $1"
+CREDITED_WINS = """
+SELECT coalesce(string_agg(win, ',' ORDER BY win), '') FROM jackpot_wins
+ WHERE spin_id = $1 AND wallet_entry_id IS NOT NULL"""
+INSERT_VOID = """
+INSERT INTO jackpot_outbox (kind, spin_id, operator_id, credited_wins, reason)
+VALUES (2, $1, $2, $3, 'cancelled')"""
+
 # What to act on: PAYABLE ones are credited, HELD ones confirmed. Locks: wallets, then wins.
-TO_DO = """
-SELECT win, wallet_id FROM jackpot_wins
- WHERE wallet_entry_id IS NULL AND event_sequence > acted_sequence AND state IN (1, 2)
- ORDER BY receive_time LIMIT 50"""
+OPEN = """wallet_entry_id IS NULL AND event_sequence > acted_sequence
+   AND (state = 2 OR state = 1 AND (spin_voided OR spin_id NOT IN (SELECT spin_id FROM jackpot_voids)))"""
+TO_DO = f"SELECT win, wallet_id FROM jackpot_wins WHERE {OPEN} ORDER BY receive_time LIMIT 50"
 LOCK_PURSES = "SELECT FROM purses WHERE wallet_id = ANY($1) ORDER BY wallet_id FOR NO KEY UPDATE"
-LOCK_WINS = """
-SELECT * FROM jackpot_wins
- WHERE win = ANY($1) AND wallet_entry_id IS NULL AND event_sequence > acted_sequence AND state IN (1, 2)
- ORDER BY win FOR NO KEY UPDATE"""
+LOCK_WINS = f"SELECT * FROM jackpot_wins WHERE win = ANY($1) AND {OPEN} ORDER BY win FOR NO KEY UPDATE"
 INSERT_PRIZE = "INSERT INTO prizes (win, wallet_id, amount) VALUES ($1, $2, $3) RETURNING prize_id"
 GIVE_PRIZE = "UPDATE purses SET balance = balance + $2 WHERE wallet_id = $1"
 MARK_WIN = "UPDATE jackpot_wins SET wallet_entry_id = $2, acted_sequence = event_sequence WHERE win = $1"
@@ -66,10 +74,12 @@ SELECT spin_id, $1::text AS operator_id, 'user-' || wallet_id AS user_id, wallet
 PRIZES = "SELECT win, prize_id::text AS entry_id, amount FROM prizes"
 WRONG_PURSES = """
 SELECT p.wallet_id, p.balance FROM purses p
- WHERE balance <> $1 - (SELECT coalesce(sum(stake), 0) FROM bets b WHERE b.wallet_id = p.wallet_id)
+ WHERE balance <> $1 - (SELECT coalesce(sum(stake), 0) FROM bets b
+                       WHERE b.wallet_id = p.wallet_id AND NOT b.voided)
                      + (SELECT coalesce(sum(amount), 0) FROM prizes z WHERE z.wallet_id = p.wallet_id)"""
 
 FUNDS_MINOR = 10**11
+VOIDED_SHARE = 0.1
 
 
 class ForeignWallet:
@@ -86,6 +96,7 @@ class ForeignWallet:
         self._tasks: list[asyncio.Task[None]] = []
         self.bets = 0
         self.prizes = 0
+        self.voids = 0
 
     async def start(self, *, players: int = 2, pause_s: float = 0.005) -> None:
         connection = await asyncpg.connect(self._dsn)
@@ -112,11 +123,13 @@ class ForeignWallet:
         try:
             bets = await connection.fetch(BETS, self._operator, self._currency, self._game)
             prizes = await connection.fetch(PRIZES)
+            voided = await connection.fetch("SELECT spin_id FROM bets WHERE voided")
         finally:
             await connection.close()
         return WalletBooks(
             {row["spin_id"]: tuple(row) for row in bets},
             {row["win"]: (row["entry_id"], row["amount"]) for row in prizes},
+            {row["spin_id"] for row in voided},
         )
 
     async def findings(self) -> list[str]:
@@ -129,6 +142,7 @@ class ForeignWallet:
 
     async def _play(self, pause_s: float) -> None:
         connection = await asyncpg.connect(self._dsn)
+        recent: deque[tuple[UUID, str]] = deque(maxlen=100)
         while not self._stopping.is_set():
             wallet, stake = self._rng.choice(self._wallets), self._rng.choice((1, 20, 100, 100))
             spin_id = UUID(int=self._rng.getrandbits(128), version=4)
@@ -139,8 +153,23 @@ class ForeignWallet:
                 contribution = (spin_id, self._operator, user, wallet, self._currency, stake, self._game)
                 await connection.execute(INSERT_CONTRIBUTION, *contribution)
             self.bets += 1
+            recent.append((spin_id, wallet))
             await asyncio.sleep(pause_s)
+            if self._rng.random() < VOIDED_SHARE:
+                await self._void(connection, *self._rng.choice(recent))
         await connection.close()
+
+    async def _void(self, connection: asyncpg.Connection, spin_id: UUID, wallet: str) -> None:
+        async with connection.transaction():
+            await connection.execute(LOCK_PURSES, [wallet])
+            bet = await connection.fetchrow(LOCK_BET, spin_id)
+            if bet is None or bet["voided"]:
+                return
+            credited = await connection.fetchval(CREDITED_WINS, spin_id)
+            await connection.execute(GIVE_PRIZE, wallet, bet["stake"])
+            await connection.execute(VOID_BET, spin_id)
+            await connection.execute(INSERT_VOID, spin_id, self._operator, credited)
+            self.voids += 1
 
     async def _credit(self) -> None:
         connection = await asyncpg.connect(self._dsn)

@@ -124,6 +124,10 @@ class Load:
         await asyncio.gather(*self._workers)
         self._workers.clear()
 
+    def recent(self, rng: random.Random) -> Any | None:
+        """The request of one of the newest answers; None before the first."""
+        return self.answers[rng.choice(self._newest)].request if self._newest else None
+
     async def progress(self, count: int, within_s: float = GIVE_UP_AFTER_S) -> None:
         """Returns when `count` more requests are answered."""
         goal, deadline = len(self.answers) + count, monotonic() + within_s
@@ -239,6 +243,42 @@ class SpinPlan:
         spin = spin_pb2.Spin()
         spin.CopyFrom(answer.spin)
         for moving in ("state", "jackpot_state", "jackpot_shares", "jackpot_wins"):
+            spin.ClearField(moving)
+        return spin
+
+
+class VoidPlan:
+    """Takes spins of another load back, and some that never come."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, spins: Load, wallets: Sequence[Wallet], *, ahead_share: float = 0.05
+    ) -> None:
+        self._stub = spin_pb2_grpc.SpinServiceStub(channel)
+        self._spins = spins
+        self._wallets = wallets
+        self._ahead_share = ahead_share
+
+    def next_request(self, rng: random.Random) -> spin_pb2.VoidSpinRequest:
+        spin = self._spins.recent(rng)
+        if spin is None or rng.random() < self._ahead_share:
+            wallet = rng.choice(self._wallets)
+            spin_id = str(UUID(int=rng.getrandbits(128), version=4))
+            return spin_pb2.VoidSpinRequest(
+                spin_id=spin_id, operator_id=wallet.operator_id, wallet_id=wallet.wallet_id
+            )
+        return spin_pb2.VoidSpinRequest(
+            spin_id=spin.spin_id, operator_id=spin.operator_id, wallet_id=spin.wallet_id, reason="taken back"
+        )
+
+    async def send(self, request: spin_pb2.VoidSpinRequest) -> spin_pb2.VoidSpinResponse:
+        answer: spin_pb2.VoidSpinResponse = await self._stub.VoidSpin(request, timeout=CALL_TIMEOUT_S)
+        return answer
+
+    def decided(self, answer: spin_pb2.VoidSpinResponse) -> spin_pb2.Spin:
+        """The spin without its jackpot, which moves on after it."""
+        spin = spin_pb2.Spin()
+        spin.CopyFrom(answer.spin)
+        for moving in ("jackpot_state", "jackpot_shares", "jackpot_wins"):
             spin.ClearField(moving)
         return spin
 

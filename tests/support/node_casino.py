@@ -52,7 +52,8 @@ UNBALANCED = """
 SELECT wallet_id, balance_minor FROM wallets w
  WHERE balance_minor <> $1 + (SELECT coalesce(sum(amount_minor), 0) FROM entries e
                                WHERE e.wallet_id = w.wallet_id)
-    OR (SELECT coalesce(sum(payout_minor - wager_minor), 0) FROM bets b WHERE b.wallet_id = w.wallet_id)
+    OR (SELECT coalesce(sum(payout_minor - wager_minor), 0) FROM bets b
+         WHERE b.wallet_id = w.wallet_id AND NOT b.is_voided)
        <> (SELECT coalesce(sum(amount_minor), 0) FROM entries e
             WHERE e.wallet_id = w.wallet_id AND reference NOT LIKE 'pools/%')"""
 WINS_OF_JACKPOTS = """
@@ -113,6 +114,14 @@ class Casino:
             "node", str(self.program), *arguments, env=self._environment(), stdin=subprocess.DEVNULL
         )
 
+    async def void(self, number: int) -> None:
+        """Takes a bet back."""
+        process = await self.spawn("void", WALLET, str(number))
+        try:
+            assert await asyncio.wait_for(process.wait(), RUN_WITHIN_S) == 0
+        finally:
+            await kill(process)
+
     async def bet(self, first: int, count: int) -> None:
         """Settles bets by number; each number is the same bet whenever it is asked for."""
         process = await self.spawn("bet", WALLET, str(first), str(count))
@@ -153,10 +162,13 @@ class Casino:
         connection = await asyncpg.connect(self.dsn)
         try:
             bets, credits_ = await connection.fetch(BETS), await connection.fetch(CREDITS)
+            voided = await connection.fetch("SELECT spin_id FROM bets WHERE is_voided")
         finally:
             await connection.close()
         return WalletBooks(
-            {row["spin_id"]: tuple(row) for row in bets}, {row[0]: (row[1], row[2]) for row in credits_}
+            {row["spin_id"]: tuple(row) for row in bets},
+            {row[0]: (row[1], row[2]) for row in credits_},
+            {row["spin_id"] for row in voided},
         )
 
     async def unbalanced(self) -> list[str]:

@@ -196,8 +196,8 @@ async def _make_foreign_database(cluster: Cluster, password: str) -> None:
     """The foreign wallet's database: it owns every table in it, those of the outbox too."""
     owner = f"CREATE ROLE {FOREIGN_OWNER} LOGIN PASSWORD '{password}'"
     await _execute(cluster.dsn(), owner, f"CREATE DATABASE {FOREIGN_DATABASE} OWNER {FOREIGN_OWNER}")
-    schema = (ROOT / "jackpot_outbox/schema.sql").read_text()
-    await _execute(cluster.dsn(FOREIGN_DATABASE, FOREIGN_OWNER), schema)
+    schema = [(ROOT / "jackpot_outbox" / file).read_text() for file in ("schema.sql", "voids.sql")]
+    await _execute(cluster.dsn(FOREIGN_DATABASE, FOREIGN_OWNER), *schema)
 
 
 async def _execute(dsn: str, *statements: str) -> None:

@@ -46,6 +46,21 @@ export function settle(pool, bet, remember) {
   });
 }
 
+/**
+ * Takes a bet back once: the stake returns, the payout leaves, and `remember` writes for the jackpot, in one
+ * transaction. True if this call did it. When it throws, nothing is known: call it again.
+ */
+export function takeBack(pool, bet, remember) {
+  return transaction(pool, async (db) => {
+    await lockWallet(db, bet.walletId);
+    const voided = await db.query("UPDATE bets SET is_voided = true WHERE spin_id = $1 AND NOT is_voided", [bet.spinId]);
+    if (voided.rowCount === 0) return false;
+    await addEntry(db, bet.walletId, bet.wagerMinor - bet.payoutMinor, `void ${bet.spinId}`);
+    await remember(db, bet);
+    return true;
+  });
+}
+
 /** The wallet, locked until the transaction ends: nobody else credits or debits it meanwhile. */
 export async function lockWallet(db, walletId) {
   const found = await db.query("SELECT * FROM wallets WHERE wallet_id = $1 FOR NO KEY UPDATE", [walletId]);

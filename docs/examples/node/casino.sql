@@ -16,6 +16,7 @@ CREATE TABLE bets (
     round        text NOT NULL,
     wager_minor  bigint NOT NULL CHECK (wager_minor >= 0),
     payout_minor bigint NOT NULL CHECK (payout_minor >= 0),
+    is_voided    boolean NOT NULL DEFAULT false,
     bet_time     timestamptz NOT NULL DEFAULT now()
 );
 
@@ -23,7 +24,7 @@ CREATE TABLE entries (
     entry_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     wallet_id    text NOT NULL REFERENCES wallets,
     amount_minor bigint NOT NULL,
-    -- What is behind it: "stake {spin}", "payout {spin}", or a jackpot win's name. Once each.
+    -- What is behind it: "stake {spin}", "payout {spin}", "void {spin}", or a jackpot win's name. Once each.
     reference    text NOT NULL UNIQUE,
     entry_time   timestamptz NOT NULL DEFAULT now()
 );

@@ -2,11 +2,15 @@
 // outbox". It speaks SQL with its own database and nothing else; the sidecar does the calls.
 //
 //   DATABASE_URL=postgresql://… node outbox_wallet.mjs bet WALLET FIRST COUNT    settles bets
+//   DATABASE_URL=postgresql://… node outbox_wallet.mjs void WALLET NUMBER        takes a bet back
 //   DATABASE_URL=postgresql://… node outbox_wallet.mjs serve                     credits wins until SIGTERM
 
-import { CURRENCY, OPERATOR, addEntry, forEver, lockWallet, openPool, play, stopSignal, transaction } from "./casino.mjs";
+import {
+  CURRENCY, OPERATOR, addEntry, bet, forEver, lockWallet, openPool, play, stopSignal, takeBack, transaction, untilDone,
+} from "./casino.mjs";
 
 const CONTRIBUTION = 1;
+const VOID = 2;
 const ACKNOWLEDGEMENT = 3;
 const SLOTS = 1;
 const CASH = 1;
@@ -27,6 +31,19 @@ async function rememberContribution(db, bet) {
       CONTRIBUTION, bet.spinId, OPERATOR, bet.userId, bet.walletId, CURRENCY, bet.wagerMinor,
       SLOTS, bet.gameId, bet.provider, bet.round, CASH,
     ],
+  );
+}
+
+/** Written with the void, in its transaction: with the wins that the wallet has credited by then. */
+async function rememberVoid(db, bet) {
+  const credited = await db.query(
+    "SELECT win FROM jackpot_wins WHERE spin_id = $1 AND wallet_entry_id IS NOT NULL",
+    [bet.spinId],
+  );
+  await db.query(
+    `INSERT INTO jackpot_outbox (kind, spin_id, operator_id, credited_wins, reason)
+     VALUES ($1, $2, $3, $4, $5)`,
+    [VOID, bet.spinId, OPERATOR, credited.rows.map(({ win }) => win).join(","), "cancelled by the provider"],
   );
 }
 
@@ -55,6 +72,8 @@ async function handleWin(db, name, walletId) {
   );
   const win = found.rows[0];
   if (win === undefined) return; // another process of this wallet was here
+  const voided = await db.query("SELECT FROM jackpot_voids WHERE spin_id = $1", [win.spin_id]);
+  if (win.state === PAYABLE && voided.rowCount > 0 && !win.spin_voided) return; // the void is on its way
   if (win.state === HELD) {
     await act(db, win, { outcome: HOLD_CONFIRMED });
   } else if (win.state === PAYABLE && (wallet === undefined || wallet.is_closed)) {
@@ -87,10 +106,13 @@ const [command, ...values] = process.argv.slice(2);
 const pool = openPool(process.env.DATABASE_URL);
 if (command === "bet") {
   await play(pool, values[0], Number(values[1]), Number(values[2]), rememberContribution);
+} else if (command === "void") {
+  const taken = bet(values[0], Number(values[1]));
+  await untilDone(`void ${taken.spinId}`, () => takeBack(pool, taken, rememberVoid));
 } else if (command === "serve") {
   await forEver("wins", stopSignal(), () => handleWins(pool));
 } else {
-  console.error("bet WALLET FIRST COUNT, or serve");
+  console.error("bet WALLET FIRST COUNT, void WALLET NUMBER, or serve");
   process.exitCode = 2;
 }
 await pool.end();

@@ -41,9 +41,12 @@ async def test_the_servers_role_can_do_all_its_work(role_dsn: str) -> None:
             await eventually(lambda: double.acknowledgements)
             replayed = await client.settle(spin_id=spin.spin_id)
             assert replayed.replayed
+            await client.spins.VoidSpin(
+                pb.VoidSpinRequest(spin_id=spin.spin_id, operator_id="demo", wallet_id="w")
+            )
             await client.spins.ListSpins(pb.ListSpinsRequest(operator_id="demo"))
             await client.wallets.ListWalletEntries(pb.ListWalletEntriesRequest(name="wallets/w"))
-            assert (await client.spins.GetServerInfo(pb.GetServerInfoRequest())).schema_version == 1
+            assert (await client.spins.GetServerInfo(pb.GetServerInfoRequest())).schema_version == 2
     finally:
         await double.stop()
 
@@ -51,7 +54,14 @@ async def test_the_servers_role_can_do_all_its_work(role_dsn: str) -> None:
 async def test_the_servers_role_cannot_rewrite_what_was_decided(role_dsn: str) -> None:
     connection = await connect(role_dsn, application_name="test")
     try:
-        for table in ("spins", "wallet_entries", "wallet_requests", "jackpot_results"):
+        for table in (
+            "spins",
+            "wallet_entries",
+            "wallet_requests",
+            "jackpot_results",
+            "spin_voids",
+            "jackpot_voids",
+        ):
             for statement in (
                 f"DELETE FROM {table}",
                 f"TRUNCATE {table}",

@@ -142,9 +142,42 @@ async def test_what_does_not_exist_is_not_found(client: Client) -> None:
         assert (error.code, error.reason) == ("NOT_FOUND", reason)
 
 
-async def test_voids_are_not_implemented_yet(client: Client) -> None:
-    error = await error_of(client.spins.VoidSpin(pb.VoidSpinRequest(spin_id=str(uuid4()))))
-    assert (error.code, error.reason) == ("UNIMPLEMENTED", "METHOD_NOT_IMPLEMENTED")
+async def test_a_voided_spin_says_so_wherever_it_is_shown(client: Client) -> None:
+    await client.fund()
+    spin = (await client.settle(payout=coins(40))).spin
+    request = pb.VoidSpinRequest(spin_id=spin.spin_id, operator_id="demo", wallet_id="w", reason="cancelled")
+    voided = await client.spins.VoidSpin(request)
+    assert (voided.spin.state, voided.replayed) == (pb.Spin.STATE_VOIDED, False)
+    assert (voided.spin.wager, voided.spin.payout) == (spin.wager, spin.payout)
+    assert (await client.spins.VoidSpin(request)).replayed
+    shown = await client.spins.GetSpin(pb.GetSpinRequest(name=spin.name))
+    assert shown.spin.state == pb.Spin.STATE_VOIDED
+    listed = await client.spins.ListSpins(pb.ListSpinsRequest(operator_id="demo"))
+    assert [spin.state for spin in listed.spins] == [pb.Spin.STATE_VOIDED]
+    assert await client.balance() == 10_000
+    entries = await client.wallets.ListWalletEntries(pb.ListWalletEntriesRequest(name="wallets/w"))
+    assert [entry.kind for entry in entries.entries[:2]] == [
+        pb.WalletEntry.KIND_PAYOUT_RETURNED, pb.WalletEntry.KIND_STAKE_RETURNED,
+    ]  # fmt: skip
+    assert {entry.reference for entry in entries.entries[:4]} == {spin.name}
+
+
+async def test_v1_a_spin_voided_before_it_came_is_only_an_id(client: Client) -> None:
+    await client.fund()
+    request = pb.VoidSpinRequest(spin_id=str(uuid4()), operator_id="demo", wallet_id="w")
+    voided = await client.spins.VoidSpin(request)
+    assert voided.spin == pb.Spin(
+        name=f"spins/{request.spin_id}", spin_id=request.spin_id, state=pb.Spin.STATE_VOIDED
+    )
+    late = await error_of(client.settle(spin_id=request.spin_id))
+    assert (late.code, late.reason) == ("FAILED_PRECONDITION", "SPIN_VOIDED")
+
+
+async def test_a_malformed_void_is_told_everything_that_is_wrong(client: Client) -> None:
+    error = await error_of(client.spins.VoidSpin(pb.VoidSpinRequest(spin_id="1", reason="x" * 1000)))
+    assert (error.code, set(error.fields)) == (
+        "INVALID_ARGUMENT", {"spin_id", "operator_id", "wallet_id", "reason"},
+    )  # fmt: skip
 
 
 async def test_wallets_are_made_filled_emptied_and_listed(client: Client) -> None:
@@ -286,7 +319,7 @@ async def test_the_server_tells_about_itself(client: Client) -> None:
     assert (info.jackpot_mode, info.jackpot_reachable, info.environment) == ("off", False, "test")
     assert info.version
     assert info.database_version
-    assert info.schema_version == 1
+    assert info.schema_version == 2
     assert info.start_time.seconds > 1_700_000_000
     assert (info.outbox_open, info.outbox_parked) == (0, 0)
 

@@ -46,9 +46,19 @@ WIN = WinNotice(
 def test_a_wallet_acts_once_on_each_event_and_credits_only_what_is_payable(
     state: WinState, acted_sequence: int, entry_id: str | None, expected: str | None
 ) -> None:
-    stored = StoredWin(replace(WIN, state=state), acted_sequence, entry_id)
+    stored = StoredWin(replace(WIN, state=state), acted_sequence, entry_id, is_spin_voided_here=False)
     assert is_to_credit(stored) is (expected == "credit")
     assert is_hold_to_confirm(stored) is (expected == "confirm")
+
+
+@pytest.mark.parametrize(("here", "there"), [(True, False), (True, True), (False, False), (False, True)])
+def test_v4_a_win_of_a_spin_voided_here_is_credited_only_if_the_void_was_known(
+    here: bool, there: bool
+) -> None:
+    stored = StoredWin(replace(WIN, spin_voided=there), 0, None, is_spin_voided_here=here)
+    assert is_to_credit(stored) is (there or not here)
+    held = replace(stored, notice=replace(stored.notice, state=WinState.HELD))
+    assert is_hold_to_confirm(held), "a hold is confirmed whatever was voided"
 
 
 @given(

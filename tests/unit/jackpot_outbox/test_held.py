@@ -74,5 +74,5 @@ async def test_kinds_wait_in_queues_of_their_own() -> None:
     act = AcknowledgementRow(spin_id, f"pools/mini/wins/{spin_id}", 1, "demo", Outcome.CREDITED)
     rows.add(held())
     rows.add(HeldRow(act, 10.0, None))
-    assert [one.row for one in rows.pop(rows.acknowledgements, 10, 0.0)] == [act]
+    assert [one.row for one in rows.pop(rows.singles, 10, 0.0)] == [act]
     assert rows.waiting == 1
