@@ -1,4 +1,4 @@
-"""python -m jackpot_server serve | migrate | apply | keys | new-cycles | verify-draw | probe | monitor"""
+"""python -m jackpot_server COMMAND: serve, migrate, apply, and whatever else looks after a jackpot server."""
 
 import asyncio
 import getpass
@@ -23,6 +23,7 @@ from jackpot_server.new_cycles import Begun, KeyWasUsed, begin_new_cycles
 from jackpot_server.probe import ProbePlan
 from jackpot_server.probe import probe as run_probe
 from jackpot_server.settings import ApplySettings, JackpotSettings, MigrateSettings
+from jackpot_server.simulate_command import simulate_command
 from service_kit import database, migrate
 from service_kit.errors import StartRefused
 from service_kit.process import run
@@ -36,6 +37,9 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+cli.command("simulate")(simulate_command)
 
 
 @cli.command()
