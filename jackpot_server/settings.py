@@ -89,6 +89,12 @@ class ApplySettings(RootKeySettings, OwnerSettings):
     model_config = SettingsConfigDict(env_prefix="JACKPOT_")
 
 
+class AuditSettings(OwnerSettings):
+    """What `audit` needs, unless it repeats draws."""
+
+    model_config = SettingsConfigDict(env_prefix="JACKPOT_")
+
+
 class JackpotSettings(RootKeySettings, ServerSettings):
     """What `serve` needs."""
 

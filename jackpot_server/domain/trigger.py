@@ -98,7 +98,7 @@ class HiddenMoment:
         earliest, latest = moment_range(trigger, opening.start_time, opening.deadline)
         self._opening = opening
         self._hidden = hidden_moment(seed, pool_id, opening.cycle, config_sha256, earliest, latest)
-        self._moment = _EPOCH + self._hidden * _MICROSECOND
+        self._moment = moment_of(self._hidden)
 
     def falls(self, command: Contribute, current_micros: int, now: datetime) -> Proof | None:
         if now < self._moment:
@@ -154,6 +154,11 @@ def deadline_of_cycle(trigger: Trigger, opened: datetime, last_deadline: datetim
 def since_1970(moment: datetime) -> int:
     """A moment in microseconds, as the database keeps it; exact."""
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment_of(micros: int) -> datetime:
+    """The moment so many microseconds after 1970; exact."""
+    return _EPOCH + micros * _MICROSECOND
 
 
 def cycle_trigger(
