@@ -12,6 +12,7 @@ from jackpot_server.domain.pool import PoolView
 from jackpot_server.draw_reads import DrawReads
 from jackpot_server.identity import Identities
 from jackpot_server.metrics import EVENT_WAITERS, WAITING
+from jackpot_server.open_wins import OpenWins
 from jackpot_server.pool_reads import PoolReads
 from jackpot_server.reads import ReadConnections, Reads
 from jackpot_server.server_info import ServerInfo
@@ -52,6 +53,7 @@ class JackpotServer:
         self._watch = PoolWatch(
             self._pools, max_watchers=settings.watch_max_streams, max_age_s=settings.watch_max_age_s
         )
+        self._open_wins = OpenWins(self._connections)
         info = ServerInfo(settings.environment, self._connections, self._pools, self._cache)
         # A method that is not there yet is METHOD_NOT_IMPLEMENTED: the kit sees to it.
         service = JackpotService(  # type: ignore[abstract]
@@ -85,6 +87,7 @@ class JackpotServer:
         self._administration.start()
         if self._snapshots is not None:
             self._snapshots.start()
+        self._open_wins.start()
         WAITING.set_function(lambda: self._committer.waiting)
         EVENT_WAITERS.set_function(lambda: self._feed.waiting)
 
@@ -92,6 +95,7 @@ class JackpotServer:
         """After the last call: what was taken is committed, then everything closes."""
         await self._administration.close()
         await self._committer.close()
+        await self._open_wins.close()
         await self._watch.close()
         await self._feed.close()
         await self._board.close()

@@ -23,3 +23,7 @@ BATCH_SECONDS = Histogram(
 )
 WAITING = Gauge("jackpot_commands_waiting", "Commands that no batch has taken yet.")
 EVENT_WAITERS = Gauge("jackpot_event_waiters", "Calls of ListWinEvents that wait for an event.")
+PAYABLE_WINS = Gauge("jackpot_wins_payable", "Wins that wallets have not been credited with yet.")
+OLDEST_PAYABLE = Gauge("jackpot_wins_payable_oldest_seconds", "Since when the oldest of them is payable.")
+HELD_WINS = Gauge("jackpot_wins_held", "Wins that wait for people.")
+OLDEST_HELD = Gauge("jackpot_wins_held_oldest_seconds", "Since when the oldest of them is held.")

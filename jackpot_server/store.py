@@ -33,6 +33,7 @@ from jackpot_server.domain.facts import (
     ShareRow,
     Win,
     WinEvent,
+    WinState,
 )
 from jackpot_server.domain.pool import PoolState
 from jackpot_server.recall import NUMBERS_PER_SHARE, POOL_COLUMNS, pool_of
@@ -300,6 +301,17 @@ WITH bumped AS (
       FROM unnest($46::integer[], $47::bigint[], $48::text[], $49::bytea[])
         AS u (pool_key, cycle, key_id, commitment)
      ORDER BY u.pool_key, u.cycle
+), opened AS (
+    INSERT INTO open_wins AS o (pool_key, spin_id, state, since)
+    SELECT u.*, $2::timestamptz
+      FROM unnest($50::integer[], $51::uuid[], $52::smallint[]) AS u (pool_key, spin_id, state)
+     ORDER BY u.pool_key, u.spin_id
+        ON CONFLICT (pool_key, spin_id) DO UPDATE SET state = EXCLUDED.state, since = EXCLUDED.since
+     WHERE o.state <> EXCLUDED.state
+), closed AS (
+    DELETE FROM open_wins o
+     USING unnest($53::integer[], $54::uuid[]) AS u (pool_key, spin_id)
+     WHERE o.pool_key = u.pool_key AND o.spin_id = u.spin_id
 )
 SELECT operator_id, last_before FROM counter
 """
@@ -329,6 +341,7 @@ async def write_wins(
         *_columns(events, 11),
         *_columns(acknowledgements, 11),
         *_columns(commitments, 4),
+        *_open_wins(decision.events),
     )
     last_before = {row["operator_id"]: row["last_before"] for row in rows}
     evidence.add(WINS, wins)
@@ -338,6 +351,14 @@ async def write_wins(
     evidence.add(ACKNOWLEDGEMENTS, acknowledgements)
     evidence.add(SEED_COMMITMENTS, commitments)
     return last_before
+
+
+def _open_wins(events: Sequence[WinEvent]) -> list[Sequence[Any]]:
+    """Columns of the wins that are open after the batch, with their states; then of those that are not."""
+    last = {(event.win.pool_key, event.win.spin_id): event.win.state for event in events}
+    opened = [(*key, state) for key, state in last.items() if state in (WinState.PAYABLE, WinState.HELD)]
+    closed = [key for key, state in last.items() if state not in (WinState.PAYABLE, WinState.HELD)]
+    return [*_columns(opened, 3), *_columns(closed, 2)]
 
 
 def _win_row(win: Win) -> tuple[Any, ...]:

@@ -97,6 +97,7 @@ class BookCheck:
         for operator_id, sequence in rows:
             where = f"operator {operator_id}"
             findings.equal(EVENTS, where, "its counter", sequence, self._sequences[operator_id])
+        self._check_open_wins(await connection.fetch("SELECT pool_key, spin_id, state FROM open_wins"))
         self._check_payable()
 
     def _take_configs(self, batch: RecordedBatch) -> None:
@@ -226,6 +227,17 @@ class BookCheck:
                 stored,
                 self._balances[account, pool_key, None, currency],
             )
+
+    def _check_open_wins(self, rows: Sequence[asyncpg.Record]) -> None:
+        derived = {
+            key: win.state
+            for key, win in self._wins.items()
+            if win.state in (WinState.PAYABLE, WinState.HELD)
+        }
+        stored = {(pool_key, spin_id): state for pool_key, spin_id, state in rows}
+        for key in derived.keys() | stored.keys():
+            where = f"open_wins pool_key {key[0]}, spin_id {key[1]}"
+            self._findings.equal(PAYABLE, where, "its state", stored.get(key), derived.get(key))
 
     def _check_payable(self) -> None:
         owed: Counter[tuple[Account, str, str]] = Counter()
