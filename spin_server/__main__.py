@@ -1,4 +1,4 @@
-"""python -m spin_server serve | migrate | probe"""
+"""python -m spin_server serve | migrate | probe | audit"""
 
 import asyncio
 from typing import Annotated
@@ -11,6 +11,7 @@ from service_kit.migrate import upgrade
 from service_kit.process import run
 from service_kit.settings import load
 from spin_server.app import SpinServer
+from spin_server.audit_command import audit_command
 from spin_server.probe import ProbePlan
 from spin_server.probe import probe as run_probe
 from spin_server.settings import MigrateSettings, SpinSettings
@@ -21,6 +22,9 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+cli.command("audit")(audit_command)
 
 
 @cli.command()

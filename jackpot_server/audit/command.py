@@ -21,7 +21,8 @@ def audit_command(
         bool, typer.Option("--draws", help="repeat every draw too; needs the root keys (JACKPOT_ROOT_KEY…)")
     ] = False,
     witness: Annotated[
-        Path | None, typer.Option(help="audit heads that another database kept: python -m spin_server heads")
+        Path | None,
+        typer.Option(help="audit heads that another database kept: spin_server audit --heads FILE"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="all findings, for a program")] = False,
 ) -> None:
