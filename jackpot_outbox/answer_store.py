@@ -47,7 +47,8 @@ SET state = CASE WHEN excluded.event_sequence > known.event_sequence
     event_sequence = GREATEST(known.event_sequence, excluded.event_sequence)
 RETURNING win, spin_id, operator_id, user_id, wallet_id, pool, tier, currency_code, amount_minor, state,
           spin_voided, event_sequence, acted_sequence, wallet_entry_id,
-          EXISTS (SELECT FROM jackpot_voids AS v WHERE v.spin_id = known.spin_id) AS is_spin_voided_here
+          (SELECT v.spin_id FROM jackpot_voids AS v WHERE v.spin_id = known.spin_id) IS NOT NULL
+              AS is_spin_voided_here
 """
 
 

@@ -6,8 +6,11 @@ from typing import Any, TypeVar
 import grpc.aio
 
 from jackpot_server import admin_store
-from jackpot_server.administration import AdminCommand, Administration, Approval
-from jackpot_server.domain.administer import WinChange
+from jackpot_server.admin_transaction import AdminCommand, Approval
+from jackpot_server.administration import Administration
+from jackpot_server.domain.admin_commands import (
+    WinChange,
+)
 from jackpot_server.identity import Identities
 from jackpot_server.pool_reads import PoolReads
 from jackpot_server.reads import ReadConnections, Reads

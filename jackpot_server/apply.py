@@ -8,7 +8,9 @@ from jackpot_server import catalog_store
 from jackpot_server.catalog_store import KnownPool
 from jackpot_server.chains import append_batch, open_batch
 from jackpot_server.config import InvalidConfig
-from jackpot_server.domain.decide import COMMITTED_AHEAD
+from jackpot_server.domain.decision import (
+    COMMITTED_AHEAD,
+)
 from jackpot_server.domain.evidence import POOLS, Evidence
 from jackpot_server.domain.facts import Account, Batch, EntryKind
 from jackpot_server.domain.ledger import Ledger

@@ -10,7 +10,9 @@ import asyncpg
 from jackpot_server import metrics
 from jackpot_server.domain.catalog import Catalog
 from jackpot_server.domain.commands import Acknowledge, Contribute, Void
-from jackpot_server.domain.decide import Command
+from jackpot_server.domain.decision import (
+    Command,
+)
 from jackpot_server.domain.facts import Acknowledged, Recorded, Voided
 from jackpot_server.domain.pool import PoolView
 from jackpot_server.keys import RootKeys

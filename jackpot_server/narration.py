@@ -14,7 +14,10 @@ from uuid import UUID
 
 from jackpot_server.domain.catalog import PoolLabel
 from jackpot_server.domain.commands import Contribute
-from jackpot_server.domain.decide import Command, Decision
+from jackpot_server.domain.decision import (
+    Command,
+    Decision,
+)
 from jackpot_server.domain.facts import Contribution, Share, Win
 from service_kit.errors import ServiceError
 from service_kit.money import MICROS, format_micros

@@ -17,7 +17,9 @@ from jackpot_server.catalog_store import (
 )
 from jackpot_server.chains import append_batch
 from jackpot_server.domain.cycles import next_cycle
-from jackpot_server.domain.decide import COMMITTED_AHEAD
+from jackpot_server.domain.decision import (
+    COMMITTED_AHEAD,
+)
 from jackpot_server.domain.evidence import Evidence
 from jackpot_server.domain.pool import Lifecycle
 from jackpot_server.keys import RootKeys

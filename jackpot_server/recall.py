@@ -41,7 +41,7 @@ SELECT_CONTRIBUTIONS = """
 SELECT spin_id, user_id, wallet_id, provider_round_id, client_seed, wager_minor, operator_id,
        currency_code, game_category, game_id, provider_name, stake_kind, country_code,
        triggered_tiers, occur_time, record_time, shares, b.chain, b.sequence, b.sha256,
-       EXISTS (SELECT FROM voids v WHERE v.spin_id = contributions.spin_id) AS is_voided
+       (SELECT v.spin_id FROM voids v WHERE v.spin_id = contributions.spin_id) IS NOT NULL AS is_voided
   FROM contributions
   JOIN batches b USING (batch_id)"""
 READ_CONTRIBUTIONS = SELECT_CONTRIBUTIONS + " WHERE spin_id = ANY($1::uuid[])"

@@ -8,7 +8,12 @@ from uuid import UUID
 
 from jackpot_server.domain.catalog import Catalog, PoolLabel, StoredConfig
 from jackpot_server.domain.commands import Contribute
-from jackpot_server.domain.decide import COMMITTED_AHEAD, Decision, NotReached, decide
+from jackpot_server.domain.decide import decide
+from jackpot_server.domain.decision import (
+    COMMITTED_AHEAD,
+    Decision,
+    NotReached,
+)
 from jackpot_server.domain.draw import cycle_seed
 from jackpot_server.domain.facts import Account, Recorded, SkipReason
 from jackpot_server.domain.pool import (

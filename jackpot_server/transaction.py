@@ -9,17 +9,17 @@ from weakref import WeakKeyDictionary
 import asyncpg
 import grpc
 
-from jackpot_server import store, void_store
+from jackpot_server import store, void_store, win_store
 from jackpot_server.catalog_store import load_catalog, read_commitments
 from jackpot_server.domain.commands import Acknowledge, Contribute, Void
-from jackpot_server.domain.decide import (
+from jackpot_server.domain.decide import decide
+from jackpot_server.domain.decision import (
     COMMITTED_AHEAD,
     Command,
     Decision,
     KnownWin,
     NotReached,
     WinKey,
-    decide,
 )
 from jackpot_server.domain.draw import commitment
 from jackpot_server.domain.errors import Reason, Refused
@@ -150,7 +150,8 @@ class JackpotTransaction:
         """Every row of the batch joins the evidence; its record comes last."""
         evidence = Evidence()
         if decision.wins or decision.events or decision.acknowledgements:
-            decision.number_events(await store.write_wins(connection, batch, decision, commitments, evidence))
+            last_before = await win_store.write_wins(connection, batch, decision, commitments, evidence)
+            decision.number_events(last_before)
         if decision.voids:
             await void_store.insert_voids(connection, batch, decision.voids, evidence)
         await store.write_batch(connection, batch, decision, evidence)

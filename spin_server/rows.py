@@ -23,7 +23,7 @@ SELECT s.*,
        r.shares,
        o.parked_time IS NOT NULL OR v.parked_time IS NOT NULL AS is_parked,
        v.spin_id IS NOT NULL AS is_void_open,
-       EXISTS (SELECT FROM spin_voids x WHERE x.spin_id = s.spin_id) AS is_voided,
+       (SELECT x.spin_id FROM spin_voids x WHERE x.spin_id = s.spin_id) IS NOT NULL AS is_voided,
        (SELECT jsonb_agg(jsonb_build_array(w.win, w.pool, w.tier, w.currency_code, w.amount_minor, w.state,
                                            w.wallet_entry_id IS NOT NULL, w.failure_reason <> '')
                          ORDER BY w.win)

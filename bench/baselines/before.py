@@ -21,7 +21,10 @@ from bench.baselines.one_by_one import Connections, credit_win, parse, render, s
 from jackpot_server.catalog_store import load_catalog
 from jackpot_server.domain import terms as jackpot_rules
 from jackpot_server.domain.commands import Contribute
-from jackpot_server.domain.decide import Decision, decide
+from jackpot_server.domain.decide import decide
+from jackpot_server.domain.decision import (
+    Decision,
+)
 from jackpot_server.domain.facts import Contribution, Win
 from jackpot_server.domain.pool import PoolState
 from jackpot_server.keys import RootKey, parse_root_key

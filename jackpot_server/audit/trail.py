@@ -154,6 +154,8 @@ def _select(table: Audited) -> str:
     if table is VOIDS:
         return _VOIDED_SHARES.format(columns=", ".join(f"v.{name}" for name in table.columns))
     head = [table.batch_column, table.time_column] if table.time_column else [table.batch_column]
-    columns = ", ".join([*head, *table.columns])
+    # A long number comes as its text, not as a Decimal.
+    named = [f"{name}::text" if name == "amount_micros" else name for name in table.columns]
+    columns = ", ".join([*head, *named])
     batch = table.batch_column
     return f"SELECT {columns} FROM {table.name} WHERE {batch} IS NOT NULL ORDER BY {batch}"

@@ -5,17 +5,20 @@ odds never change. Nothing here loses a micro: what leaves an account enters ano
 """
 
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final
 
-from jackpot_server.domain.commands import Acknowledge
+from jackpot_server.domain.admin_commands import (
+    ClosePool,
+    CorrectPool,
+    CreatePool,
+)
+from jackpot_server.domain.change import Change, Subject
 from jackpot_server.domain.cycles import activate, next_cycle
 from jackpot_server.domain.errors import Reason, Refused
-from jackpot_server.domain.facts import Account, EntryKind, EventKind, Win
-from jackpot_server.domain.hold import ApproveWin, ChangedWin, HoldWin, RejectWin, hold, reject, release
-from jackpot_server.domain.ledger import Ledger
+from jackpot_server.domain.facts import Account, EntryKind
 from jackpot_server.domain.plan import Configured, plan
 from jackpot_server.domain.pool import (
     Lifecycle,
@@ -39,127 +42,6 @@ _CHOICES: Final = (
     "stake_kinds",
     "country_codes",
 )
-
-
-class Subject(NamedTuple):
-    """A locked pool and the configurations that it goes by."""
-
-    state: PoolState
-    configured: Configured
-
-
-@dataclass(frozen=True, slots=True)
-class CreatePool:
-    """A new pool, ACTIVE or SHADOW, at its reset or at what it is taken over with."""
-
-    pool_id: str
-    config: PoolConfig
-    opening_micros: int
-    state: Lifecycle
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Of the request, as a repeat compares them."""
-        return {
-            "pool_id": self.pool_id,
-            "config": json.loads(canonical_text(self.config)),
-            "opening_micros": self.opening_micros,
-            "state": self.state.name,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class UpdatePool:
-    """Another configuration: the fields named by `paths` (none: all), taken from `table`.
-
-    The table is JSON, as `jackpots.toml` has it; with what the pool has it becomes a configuration.
-    """
-
-    pool_id: str
-    table: str
-    paths: tuple[str, ...]
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Of the request, as a repeat compares them."""
-        return {"name": self.pool_id, "config": json.loads(self.table), "update_mask": list(self.paths)}
-
-
-@dataclass(frozen=True, slots=True)
-class PausePool:
-    """It keeps its amount; spins go on without it."""
-
-    pool_id: str
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Of the request, as a repeat compares them."""
-        return {"name": self.pool_id}
-
-
-@dataclass(frozen=True, slots=True)
-class ResumePool:
-    """It takes shares again; a shadow pool becomes active at its reset."""
-
-    pool_id: str
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Of the request, as a repeat compares them."""
-        return {"name": self.pool_id}
-
-
-@dataclass(frozen=True, slots=True)
-class ClosePool:
-    """It ends; all that it holds moves to another pool of its currency."""
-
-    pool_id: str
-    transfer_to: str
-    accept_worse_odds: bool
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Of the request, as a repeat compares them."""
-        return {
-            "name": self.pool_id,
-            "transfer_to": self.transfer_to,
-            "accept_worse_odds": self.accept_worse_odds,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class CorrectPool:
-    """Adds to its current amount, or takes from it."""
-
-    pool_id: str
-    amount_micros: int
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Of the request, as a repeat compares them."""
-        return {"name": self.pool_id, "amount_micros": self.amount_micros}
-
-
-PoolChange: TypeAlias = CreatePool | UpdatePool | PausePool | ResumePool | ClosePool | CorrectPool
-WinChange: TypeAlias = HoldWin | ApproveWin | RejectWin
-What: TypeAlias = PoolChange | WinChange
-
-
-@dataclass(slots=True)
-class Change:
-    """What a change comes to: pools as they are after it, what moved, and what the audit trail says of it."""
-
-    needs_two: bool
-    pools: list[PoolState] = field(default_factory=list)
-    # A new version of the first pool's configuration.
-    config: PoolConfig | None = None
-    # What is told of a win, and the win after it.
-    told: tuple[EventKind, Win] | None = None
-    # Pools, as they were, whose running cycle ended without a win.
-    ended: list[PoolState] = field(default_factory=list)
-    ledger: Ledger = field(default_factory=Ledger)
-    before: Mapping[str, Any] = field(default_factory=dict)
-    after: Mapping[str, Any] = field(default_factory=dict)
 
 
 def create(what: CreatePool, known: Mapping[str, Configured]) -> Change | Refused:
@@ -314,80 +196,6 @@ def correct(what: CorrectPool, pool: Subject, now: datetime) -> Change | Refused
     change.ledger.pool(Account.CURRENT, EntryKind.CORRECTION, state.pool_key, currency, what.amount_micros)
     change.ledger.correction(EntryKind.CORRECTION, currency, -what.amount_micros)
     return change
-
-
-def change_win(
-    what: WinChange,
-    pool: Subject,
-    win: Win,
-    said: Collection[Acknowledge],
-    now: datetime,
-) -> Change | Refused:
-    """`said`: all acknowledgements of the win. What was rejected goes back to its pool."""
-    changed: ChangedWin | Refused
-    match what:
-        case HoldWin():
-            changed = hold(win)
-        case ApproveWin():
-            changed = release(win)
-        case RejectWin():
-            changed = reject(win, said)
-    if isinstance(changed, Refused):
-        return changed
-    change = Change(
-        needs_two=not isinstance(what, HoldWin), before=_shown_win(win), after=_shown_win(changed.win)
-    )
-    if changed.event is not None:
-        change.told = changed.event, changed.win
-    if isinstance(what, RejectWin):
-        _return_to_pool(change, pool, win, now)
-    return change
-
-
-def _return_to_pool(change: Change, pool: Subject, win: Win, now: datetime) -> None:
-    """Into the current amount, beyond the ceiling into the overflow, beyond its limit into the reserve; what
-    a closed pool would get, or no account can hold, is the house's.
-    """
-    state, config = pool.state, pool.configured.of_cycle
-    micros = win.amount_minor * MICROS
-    rooms = (
-        ceiling_micros(config) - state.current_micros,
-        (config.overflow_limit_minor * MICROS or MAX_ACCOUNT_MICROS) - state.overflow_micros,
-        MAX_ACCOUNT_MICROS - state.reserve_micros,
-    )
-    parts = []
-    for room in rooms:
-        part = 0 if state.state is Lifecycle.CLOSED else min(micros, max(room, 0))
-        parts.append(part)
-        micros -= part
-    current, overflow, reserve = parts
-    ledger, currency = change.ledger, win.currency_code
-    ledger.operator(
-        Account.WINS_PAYABLE, EntryKind.REJECTION, win.operator_id, currency, -win.amount_minor * MICROS
-    )
-    for account, part in zip((Account.CURRENT, Account.OVERFLOW, Account.RESERVE), parts, strict=True):
-        ledger.pool(account, EntryKind.REJECTION, state.pool_key, currency, part)
-    ledger.house(EntryKind.REJECTION, currency, micros)
-    if any(parts):
-        change.pools.append(
-            replace(
-                state,
-                current_micros=state.current_micros + current,
-                overflow_micros=state.overflow_micros + overflow,
-                reserve_micros=state.reserve_micros + reserve,
-                version=state.version + 1,
-                update_time=now,
-            )
-        )
-
-
-def _shown_win(win: Win) -> dict[str, Any]:
-    return {
-        "state": win.state.name,
-        "hold_reason": win.hold_reason.name,
-        "amount_minor": win.amount_minor,
-        "operator_id": win.operator_id,
-    }
 
 
 def _moved(state: PoolState, to: Lifecycle, now: datetime) -> Change:

@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Final, NamedTuple
 from uuid import UUID
 from zlib import crc32
@@ -191,7 +190,7 @@ def value_text(value: object) -> str:
             return NULL
         case bool():
             return "true" if value else "false"
-        case int() | Decimal():  # whole numbers, as the database has them when they are long
+        case int():
             return str(int(value))
         case str():
             return escaped(value)

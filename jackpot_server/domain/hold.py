@@ -1,43 +1,18 @@
-"""Wins that people hold, release or reject (PR-17): each change decided from the win as it is. Pure."""
+"""Wins that people hold, release or reject (PR-17): each change decided from the locked win. Pure."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
-from uuid import UUID
 
+from jackpot_server.domain.admin_commands import ApproveWin, HoldWin, RejectWin, WinChange
+from jackpot_server.domain.change import Change, Subject
 from jackpot_server.domain.commands import Acknowledge, Outcome
 from jackpot_server.domain.errors import Reason, Refused
-from jackpot_server.domain.facts import EventKind, HoldReason, Win, WinState
-
-
-@dataclass(frozen=True, slots=True)
-class _NamesWin:
-    """The win `pools/{pool_id}/wins/{spin_id}`."""
-
-    pool_id: str
-    spin_id: UUID
-
-    @property
-    def resource(self) -> str:
-        """The win's name."""
-        return f"pools/{self.pool_id}/wins/{self.spin_id}"
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Of the request, as a repeat compares them."""
-        return {"name": self.resource}
-
-
-class HoldWin(_NamesWin):
-    """It is not to be credited for now."""
-
-
-class ApproveWin(_NamesWin):
-    """A held one is to be credited."""
-
-
-class RejectWin(_NamesWin):
-    """A held one is never to be credited; its money goes back to the pool."""
+from jackpot_server.domain.facts import Account, EntryKind, EventKind, HoldReason, Win, WinState
+from jackpot_server.domain.pool import Lifecycle
+from jackpot_server.domain.terms import ceiling_micros
+from service_kit.money import MAX_ACCOUNT_MICROS, MICROS
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +67,77 @@ def reject(win: Win, said: Collection[Acknowledge]) -> ChangedWin | Refused:
 
 def _not_held(win: Win) -> Refused:
     return Refused(Reason.WIN_NOT_HELD, f"The win is {win.state.name}, not HELD.")
+
+
+def change_win(
+    what: WinChange,
+    pool: Subject,
+    win: Win,
+    said: Collection[Acknowledge],
+    now: datetime,
+) -> Change | Refused:
+    """`said`: all acknowledgements of the win. What was rejected goes back to its pool."""
+    changed: ChangedWin | Refused
+    match what:
+        case HoldWin():
+            changed = hold(win)
+        case ApproveWin():
+            changed = release(win)
+        case RejectWin():
+            changed = reject(win, said)
+    if isinstance(changed, Refused):
+        return changed
+    change = Change(
+        needs_two=not isinstance(what, HoldWin), before=_shown_win(win), after=_shown_win(changed.win)
+    )
+    if changed.event is not None:
+        change.told = changed.event, changed.win
+    if isinstance(what, RejectWin):
+        _return_to_pool(change, pool, win, now)
+    return change
+
+
+def _return_to_pool(change: Change, pool: Subject, win: Win, now: datetime) -> None:
+    """Into the current amount, beyond the ceiling into the overflow, beyond its limit into the reserve; what
+    a closed pool would get, or no account can hold, is the house's.
+    """
+    state, config = pool.state, pool.configured.of_cycle
+    micros = win.amount_minor * MICROS
+    rooms = (
+        ceiling_micros(config) - state.current_micros,
+        (config.overflow_limit_minor * MICROS or MAX_ACCOUNT_MICROS) - state.overflow_micros,
+        MAX_ACCOUNT_MICROS - state.reserve_micros,
+    )
+    parts = []
+    for room in rooms:
+        part = 0 if state.state is Lifecycle.CLOSED else min(micros, max(room, 0))
+        parts.append(part)
+        micros -= part
+    current, overflow, reserve = parts
+    ledger, currency = change.ledger, win.currency_code
+    ledger.operator(
+        Account.WINS_PAYABLE, EntryKind.REJECTION, win.operator_id, currency, -win.amount_minor * MICROS
+    )
+    for account, part in zip((Account.CURRENT, Account.OVERFLOW, Account.RESERVE), parts, strict=True):
+        ledger.pool(account, EntryKind.REJECTION, state.pool_key, currency, part)
+    ledger.house(EntryKind.REJECTION, currency, micros)
+    if any(parts):
+        change.pools.append(
+            replace(
+                state,
+                current_micros=state.current_micros + current,
+                overflow_micros=state.overflow_micros + overflow,
+                reserve_micros=state.reserve_micros + reserve,
+                version=state.version + 1,
+                update_time=now,
+            )
+        )
+
+
+def _shown_win(win: Win) -> dict[str, Any]:
+    return {
+        "state": win.state.name,
+        "hold_reason": win.hold_reason.name,
+        "amount_minor": win.amount_minor,
+        "operator_id": win.operator_id,
+    }

@@ -4,7 +4,7 @@ from typing import Final
 from uuid import UUID
 
 from jackpot_server.admin_store import StoredEvent
-from jackpot_server.administration import Approval
+from jackpot_server.admin_transaction import Approval
 from protos.jackpot.v1 import jackpot_pb2 as pb
 
 _DONE: Final = pb.Approval.STATE_DONE

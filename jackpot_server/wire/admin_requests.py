@@ -8,18 +8,20 @@ from uuid import UUID
 from google.protobuf.descriptor import FieldDescriptor
 
 from jackpot_server import config
-from jackpot_server.administration import AdminCommand
-from jackpot_server.domain.administer import (
+from jackpot_server.admin_transaction import AdminCommand
+from jackpot_server.domain.admin_commands import (
+    ApproveWin,
     ClosePool,
     CorrectPool,
     CreatePool,
+    HoldWin,
     PausePool,
+    RejectWin,
     ResumePool,
     UpdatePool,
     What,
 )
 from jackpot_server.domain.commands import GameCategory, StakeKind
-from jackpot_server.domain.hold import ApproveWin, HoldWin, RejectWin
 from jackpot_server.domain.pool import Lifecycle
 from jackpot_server.queries import AdminEventsQuery
 from jackpot_server.wire import tokens

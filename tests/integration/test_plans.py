@@ -14,7 +14,7 @@ import pytest
 
 from jackpot_outbox import answer_store
 from jackpot_outbox import store as outbox_store
-from jackpot_server import recall
+from jackpot_server import recall, void_store, win_store
 from jackpot_server import store as jackpot_store
 from service_kit.database import connect
 from spin_server import store as spin_store
@@ -23,6 +23,7 @@ GROW = frozenset(
     {
         "spins", "wallet_entries", "wallet_requests", "wallets", "jackpot_outbox", "jackpot_results",
         "jackpot_wins", "contributions", "entries", "batches", "wins", "win_events", "acknowledgements",
+        "voids", "spin_voids", "jackpot_voids",
     }
 )  # fmt: skip
 
@@ -32,6 +33,7 @@ SPINS_STATEMENTS = [
     (spin_store, "_FIND_REQUESTS"),
     (spin_store, "_WRITE_SPINS_AND_CONTRIBUTIONS"),
     (spin_store, "_WRITE_MONEY"),
+    (spin_store, "_WRITE_VOIDS"),
     (spin_store, "_TOUCH_WALLETS"),
     (answer_store, "_RECORD_WINS"),
     (answer_store, "_RECORD_ACTS"),
@@ -43,7 +45,10 @@ SPINS_STATEMENTS = [
 JACKPOTS_STATEMENTS = [
     (jackpot_store, "LOCK_POOLS"),
     (jackpot_store, "WRITE_BATCH"),
-    (jackpot_store, "WRITE_WINS"),
+    (win_store, "WRITE_WINS"),
+    (void_store, "READ_SHARES"),
+    (void_store, "READ_VOIDS"),
+    (void_store, "INSERT_VOIDS"),
     (recall, "READ_CONTRIBUTIONS"),
     (recall, "READ_WINS"),
     (recall, "READ_ACKNOWLEDGEMENTS"),

@@ -9,7 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome
-from jackpot_server.domain.decide import Answer, Command, WinKey
+from jackpot_server.domain.decision import (
+    Answer,
+    Command,
+    WinKey,
+)
 from jackpot_server.domain.errors import Refused
 from jackpot_server.domain.facts import Account, Acknowledged, Recorded, Share, SkipReason
 from jackpot_server.domain.pool import (

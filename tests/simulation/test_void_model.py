@@ -23,7 +23,11 @@ from jackpot_server.domain.acknowledge import judge
 from jackpot_server.domain.commands import Acknowledge, Outcome
 from jackpot_server.domain.errors import Refused
 from jackpot_server.domain.facts import HoldReason, Proof, Win, WinState
-from jackpot_server.domain.hold import hold, reject, release
+from jackpot_server.domain.hold import (
+    hold,
+    reject,
+    release,
+)
 from jackpot_server.domain.void import void_win
 
 log = logging.getLogger(__name__)

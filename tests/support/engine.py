@@ -9,7 +9,8 @@ from uuid import UUID
 
 from jackpot_server.domain.catalog import Catalog, PoolLabel, StoredConfig
 from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome, Void
-from jackpot_server.domain.decide import (
+from jackpot_server.domain.decide import decide
+from jackpot_server.domain.decision import (
     COMMITTED_AHEAD,
     Answer,
     Command,
@@ -17,7 +18,6 @@ from jackpot_server.domain.decide import (
     KnownWin,
     NotReached,
     WinKey,
-    decide,
 )
 from jackpot_server.domain.draw import cycle_seed
 from jackpot_server.domain.facts import Account, ContributionState, Entry, Recorded, Win, WinEvent

@@ -9,7 +9,9 @@ import grpc
 import pytest
 
 from jackpot_server.domain.commands import Outcome
-from jackpot_server.domain.decide import COMMITTED_AHEAD
+from jackpot_server.domain.decision import (
+    COMMITTED_AHEAD,
+)
 from jackpot_server.domain.facts import Recorded, Share, SkipReason, WinState
 from jackpot_server.recall import read_acknowledgements, read_contributions, read_wins
 from service_kit.errors import Refusal

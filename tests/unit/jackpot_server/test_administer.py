@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from jackpot_server.domain.administer import Change, ClosePool, CorrectPool, Subject, close, correct
+from jackpot_server.domain.admin_commands import (
+    ClosePool,
+    CorrectPool,
+)
+from jackpot_server.domain.administer import (
+    close,
+    correct,
+)
+from jackpot_server.domain.change import (
+    Change,
+    Subject,
+)
 from jackpot_server.domain.errors import Reason, Refused
 from jackpot_server.domain.facts import Account
 from jackpot_server.domain.plan import Configured

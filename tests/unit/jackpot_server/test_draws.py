@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackpot_server.domain.decide import COMMITTED_AHEAD, NotReached
+from jackpot_server.domain.decision import (
+    COMMITTED_AHEAD,
+    NotReached,
+)
 from jackpot_server.domain.draw import (
     Draws,
     commitment,

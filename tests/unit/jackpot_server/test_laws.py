@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from jackpot_server import domain
 from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome
-from jackpot_server.domain.decide import Answer
+from jackpot_server.domain.decision import (
+    Answer,
+)
 from jackpot_server.domain.facts import Account, Acknowledged, Entry, Recorded, WinState
 from jackpot_server.domain.pool import Lifecycle, MustHitBy, Odds, PoolConfig
 from service_kit import money

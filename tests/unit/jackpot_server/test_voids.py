@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from jackpot_server.domain.decide import Answer
+from jackpot_server.domain.decision import (
+    Answer,
+)
 from jackpot_server.domain.errors import Reason, Refused
 from jackpot_server.domain.facts import (
     Account,
