@@ -11,12 +11,19 @@ import asyncpg
 from jackpot_server.audit.book_check import BookCheck
 from jackpot_server.audit.chain_check import check_digest, follow_chains
 from jackpot_server.audit.draw_check import DrawCheck
+from jackpot_server.audit.table_check import check_tables
 from jackpot_server.audit.trail import RecordedBatch, read_trail
 from jackpot_server.domain.evidence import CONTRIBUTIONS, AuditHead
 from jackpot_server.keys import RootKeys
 from service_kit.audit_report import Audit
 
-_NO_TIMEOUT: Final = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+# Tables are read from end to end, not row by row; it may take as long as it takes.
+_AS_A_WHOLE: Final = """
+SET LOCAL statement_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL enable_seqscan = on;
+SET LOCAL plan_cache_mode = auto;
+SET LOCAL work_mem = '64MB'"""
 # What reading comes to where somebody has written what no server writes.
 _NONSENSE: Final = (ArithmeticError, LookupError, TypeError, ValueError, struct.error)
 READABLE: Final = "every row can be understood"
@@ -37,7 +44,7 @@ async def audit(
     """
     began = monotonic()
     done = Audit("contributions")
-    await connection.execute(_NO_TIMEOUT)
+    await connection.execute(_AS_A_WHOLE)
     total, batches = await connection.fetchval(_COUNT), 0
     books = BookCheck(done.findings)
     await books.begin(connection)
@@ -59,5 +66,6 @@ async def audit(
         progress(batches, total)
     await follow_chains(connection, done.findings, witnessed)
     await books.end(connection)
+    await check_tables(connection, done.findings)
     done.seconds = monotonic() - began
     return done

@@ -15,6 +15,9 @@ from service_kit.audit_report import Audit, progress_bar
 from service_kit.errors import StartRefused
 from service_kit.settings import load
 
+# The driver must not give up before the server does.
+_A_DAY_MS = 86_400_000
+
 
 def audit_command(
     draws: Annotated[
@@ -34,8 +37,8 @@ def audit_command(
     try:
         heads = read_heads(witness.read_text("ascii")) if witness is not None else []
         done = asyncio.run(_audit(settings, heads))
-    except (StartRefused, OSError, ValueError) as refused:
-        typer.echo(str(refused), err=True)
+    except (StartRefused, ValueError, *database.DATABASE_ERRORS) as refused:
+        typer.echo(str(refused) or type(refused).__name__, err=True)
         raise typer.Exit(2) from None
     if as_json:
         typer.echo(done.to_json())
@@ -46,7 +49,9 @@ def audit_command(
 
 async def _audit(settings: ApplySettings | AuditSettings, heads: list[AuditHead]) -> Audit:
     root_keys = settings.read_root_keys() if isinstance(settings, ApplySettings) else None
-    connection = await database.connect(settings.owner_dsn, application_name="jackpot_server audit")
+    connection = await database.connect(
+        settings.owner_dsn, application_name="jackpot_server audit", statement_timeout_ms=_A_DAY_MS
+    )
     try:
         await migrate.assert_migrated(connection, "jackpot_server")
         async with connection.transaction(isolation="repeatable_read", readonly=True):

@@ -10,6 +10,7 @@ import asyncpg
 
 from devstack.auditor import JACKPOTS_CHECKS
 from jackpot_server.apply import apply
+from jackpot_server.audit.audit import audit
 from jackpot_server.committer import Committer
 from jackpot_server.domain.commands import Contribute
 from jackpot_server.domain.facts import Recorded, Win
@@ -101,8 +102,10 @@ async def open_bench(
 
 
 async def findings(look: asyncpg.Connection) -> list[str]:
-    """What the auditor's own SQL finds wrong in a jackpots database."""
-    found: list[str] = []
+    """What the audit and another auditor's SQL find wrong in a jackpots database."""
+    async with look.transaction(isolation="repeatable_read", readonly=True):
+        done = await audit(look, root_keys=ROOT_KEYS)
+    found = list(map(str, done.findings.found))
     for wrong, sql in JACKPOTS_CHECKS.items():
         found += [f"{wrong}: {dict(row)}" for row in await look.fetch(sql)]
     return found

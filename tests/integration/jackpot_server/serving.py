@@ -22,8 +22,9 @@ from jackpot_server.settings import JackpotSettings
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotAdminServiceStub, JackpotServiceStub
 from service_kit.database import connect
+from tests.integration.jackpot_server.bench import ROOT_KEYS
 
-ROOT_KEY = "5a" * 32
+ROOT_KEY = ROOT_KEYS.newest.secret.hex()
 OPERATOR = "demo"
 
 MINI = """
