@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from jackpot_server.domain.decide import COMMITTED_AHEAD
+from jackpot_server.domain.decision import COMMITTED_AHEAD
 from jackpot_server.domain.evidence import POOL_STATES, TABLES, Audited
 from service_kit.audit_report import Findings
 
