@@ -8,7 +8,7 @@ PACKAGES := service_kit jackpot_outbox jackpot_server spin_server devstack
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517
 ARGS ?=
 
-.PHONY: help run demo test faults simulate bench check format lint types layers protos proto lock clean
+.PHONY: help run demo test faults audit simulate bench check format lint types layers protos proto lock clean
 
 help:
 	@echo "Afterspin: progressive jackpots off the spin's path."
@@ -31,6 +31,12 @@ test: .venv/.installed ## every test that a change must pass, against real serve
 
 faults: .venv/.installed ## kill -9 of every part under load, N=50 times each, then an audit (SEED=… repeats a run)
 	@N=$(or $(N),50) SEED=$(SEED) $(PY) -m pytest tests/faults $(ARGS)
+
+audit: .venv/.installed ## N contributions (a million) audited, then a thousand changes by hand found (SEED=…)
+	@AUDITED=$(or $(N),1000000) $(PY) -m pytest tests/integration/jackpot_server/test_audit.py -k large \
+	  --timeout 3600 -o log_cli=true -o log_cli_level=WARNING
+	@TAMPERINGS=1000 SEED=$(SEED) $(PY) -m pytest tests/integration/jackpot_server/test_audit.py \
+	  tests/integration/spin_server/test_audit.py -k whatever --timeout 3600
 
 simulate: .venv/.installed ## N draws (ten million) by the code that decides, and whether they are fair; repeated by the key shown
 	@$(PY) -m jackpot_server simulate --draws $(or $(N),10000000)

@@ -8,6 +8,7 @@ import grpc.aio
 import pytest
 
 from devstack import auditor
+from tests.support.audits import audit_findings
 from tests.support.crash import Progress, answers, batches, kill_again_and_again, quiet
 from tests.support.foreign_wallet import ForeignWallet
 from tests.support.load import CHANNEL_OPTIONS, Load, SpinPlan, VoidPlan, funded_wallets, unfaithful
@@ -57,6 +58,7 @@ async def test_a_killed_part_loses_no_spin_no_contribution_and_no_win(
             await kill_again_and_again(stack, victims, kills, rng=rng, progress=progress)
         quiet_s = await quiet(stack, stack.spins_dsn)
         found = await auditor.findings(stack.spins_dsn, stack.jackpots_dsn, answered=load.answers)
+        found += await audit_findings(stack, tmp_path)
         found += await unfaithful(stack.spins_dsn, load.answers) + load.wrong + voids.wrong
         counts = await auditor.counts(stack.spins_dsn, stack.jackpots_dsn)
         tally(f"{kills} kills, {counts}, {load.replays} replays, quiet after {quiet_s:.1f} s")
