@@ -16,6 +16,7 @@ from rich.console import Console
 from jackpot_server import config, plan_view, verify_draw
 from jackpot_server.app import JackpotServer
 from jackpot_server.apply import apply
+from jackpot_server.archive_command import archive_command
 from jackpot_server.audit.command import audit_command
 from jackpot_server.domain.plan import Plan
 from jackpot_server.key_report import KeyUse, key_uses, told
@@ -41,6 +42,7 @@ cli = typer.Typer(
 
 
 cli.command("audit")(audit_command)
+cli.command("archive")(archive_command)
 cli.command("simulate")(simulate_command)
 
 

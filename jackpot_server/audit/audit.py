@@ -3,11 +3,13 @@
 import struct
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Final
 
 import asyncpg
 
+from jackpot_server.audit.archived import Archived
 from jackpot_server.audit.book_check import BookCheck
 from jackpot_server.audit.chain_check import check_digest, follow_chains
 from jackpot_server.audit.draw_check import DrawCheck
@@ -35,9 +37,11 @@ async def audit(
     *,
     root_keys: RootKeys | None = None,
     witnessed: Iterable[AuditHead] = (),
+    archive: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Audit:
-    """Derives everything again. With `root_keys` every draw too; `witnessed`: heads kept by other databases.
+    """Derives everything again. With `root_keys` every draw too; `witnessed`: heads kept by other databases;
+    `archive`: a folder with contributions that are in no table any more.
 
     `progress(done, total)` is told of batches. Reads only, inside the caller's transaction, which shows one
     moment (REPEATABLE READ): what is committed meanwhile is for the next audit.
@@ -46,6 +50,7 @@ async def audit(
     done = Audit("contributions")
     await connection.execute(_AS_A_WHOLE)
     total, batches = await connection.fetchval(_COUNT), 0
+    archived = None if archive is None else await Archived.open(connection, archive)
     books = BookCheck(done.findings)
     await books.begin(connection)
     draws = DrawCheck(root_keys, books.configs, done.findings) if root_keys is not None else None
@@ -55,7 +60,7 @@ async def audit(
     ]
     if draws is not None:
         checks.append(draws.take)
-    async for batch in read_trail(connection, done.findings):
+    async for batch in read_trail(connection, done.findings, archived):
         for check in checks:
             try:
                 check(batch)

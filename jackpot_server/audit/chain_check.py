@@ -9,7 +9,8 @@ from zlib import crc32
 
 import asyncpg
 
-from jackpot_server.audit.trail import RecordedBatch, row_name
+from jackpot_server.audit.row_names import row_name
+from jackpot_server.audit.trail import RecordedBatch
 from jackpot_server.domain.evidence import (
     POOL_STATES,
     TABLES,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from jackpot_server.archive import Damaged
 from jackpot_server.audit.audit import audit
 from jackpot_server.domain.evidence import AuditHead
 from jackpot_server.settings import ApplySettings, AuditSettings
@@ -27,6 +28,14 @@ def audit_command(
         Path | None,
         typer.Option(help="audit heads that another database kept: spin_server audit --heads FILE"),
     ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            exists=True,
+            help="a folder of `archive`: contributions that are in no table any more",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="all findings, for a program")] = False,
 ) -> None:
     """Derive every balance, entry, win and record again and say what does not hold; servers may go on.
@@ -36,8 +45,8 @@ def audit_command(
     settings = load(ApplySettings) if draws else load(AuditSettings)
     try:
         heads = read_heads(witness.read_text("ascii")) if witness is not None else []
-        done = asyncio.run(_audit(settings, heads))
-    except (StartRefused, ValueError, *database.DATABASE_ERRORS) as refused:
+        done = asyncio.run(_audit(settings, heads, archive))
+    except (StartRefused, Damaged, ValueError, *database.DATABASE_ERRORS) as refused:
         typer.echo(str(refused) or type(refused).__name__, err=True)
         raise typer.Exit(2) from None
     if as_json:
@@ -47,7 +56,9 @@ def audit_command(
     raise typer.Exit(0 if done.is_clean else 1)
 
 
-async def _audit(settings: ApplySettings | AuditSettings, heads: list[AuditHead]) -> Audit:
+async def _audit(
+    settings: ApplySettings | AuditSettings, heads: list[AuditHead], archive: Path | None
+) -> Audit:
     root_keys = settings.read_root_keys() if isinstance(settings, ApplySettings) else None
     connection = await database.connect(
         settings.owner_dsn, application_name="jackpot_server audit", statement_timeout_ms=_A_DAY_MS
@@ -56,7 +67,9 @@ async def _audit(settings: ApplySettings | AuditSettings, heads: list[AuditHead]
         await migrate.assert_migrated(connection, "jackpot_server")
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             with progress_bar("batches") as progress:
-                return await audit(connection, root_keys=root_keys, witnessed=heads, progress=progress)
+                return await audit(
+                    connection, root_keys=root_keys, witnessed=heads, archive=archive, progress=progress
+                )
     finally:
         await connection.close()
 

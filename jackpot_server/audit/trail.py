@@ -3,18 +3,17 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import asyncpg
 from asyncpg.cursor import Cursor
 
-from jackpot_server.domain.evidence import POOL_STATES, TABLES, VOIDS, Audited
+from jackpot_server.audit.archived import Archived
+from jackpot_server.audit.row_names import CHECK, Values, row_name
+from jackpot_server.domain.evidence import CONTRIBUTIONS, POOL_STATES, TABLES, VOIDS, Audited
 from service_kit.audit_report import Findings
 
 _FETCH_AT_ONCE: Final = 2_000
-CHECK: Final = "every row belongs to a recorded batch"
-
-Values: TypeAlias = Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +58,14 @@ SELECT v.batch_id, v.void_time, {columns}, c.currency_code, c.shares
   FROM voids v LEFT JOIN contributions c USING (spin_id) ORDER BY v.batch_id"""
 
 
-async def read_trail(connection: asyncpg.Connection, findings: Findings) -> AsyncIterator[RecordedBatch]:
+async def read_trail(
+    connection: asyncpg.Connection, findings: Findings, archive: Archived | None = None
+) -> AsyncIterator[RecordedBatch]:
     """Every batch in the order of their numbers, inside the caller's transaction.
 
-    A row that names a batch which is not there is a finding. Memory stays small whatever there is to read.
+    A row that names a batch which is not there is a finding. Contributions of `archive` are taken as if they
+    were in their table; where they are there too, both must be the same. Memory stays small whatever there
+    is to read.
     """
     feeds = [await _Feed.open(connection, table) for table in TABLES if table is not POOL_STATES]
     batches: Cursor = await connection.cursor(_BATCHES)
@@ -72,9 +75,16 @@ async def read_trail(connection: asyncpg.Connection, findings: Findings) -> Asyn
             shares: list[Values] = []
             for feed in feeds:
                 taken = await feed.take(batch_id, time, findings)
+                if archive is not None and feed.table is CONTRIBUTIONS:
+                    taken = archive.take(batch_id, time, taken, findings)
                 if taken and feed.table is VOIDS:
                     shares = [row[-2:] for row in taken]
                     taken = [row[:-2] for row in taken]
+                    if archive is not None:
+                        shares = [
+                            archive.shares.get(row[0], found)
+                            for row, found in zip(taken, shares, strict=True)
+                        ]
                 if taken:
                     found[feed.table.number] = taken
             sequence, digest, sha256, states, marks = record
@@ -83,6 +93,8 @@ async def read_trail(connection: asyncpg.Connection, findings: Findings) -> Asyn
             )
     for feed in feeds:
         await feed.rest_is_lost(findings)
+    if archive is not None:
+        archive.rest_is_lost(findings)
 
 
 class _Feed:
@@ -143,11 +155,6 @@ class _Feed:
 
     async def _refill(self) -> None:
         self._rows, self._next = await self._cursor.fetch(_FETCH_AT_ONCE), 0
-
-
-def row_name(table: Audited, values: Values) -> str:
-    """What tells a row from the others: its first columns."""
-    return ", ".join(f"{name} {value}" for name, value in zip(table.columns[:2], values, strict=False))
 
 
 def _select(table: Audited) -> str:
