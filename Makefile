@@ -33,7 +33,8 @@ faults: .venv/.installed ## kill -9 of every part under load, N=50 times each, t
 	@N=$(or $(N),50) SEED=$(SEED) $(PY) -m pytest tests/faults $(ARGS)
 
 audit: .venv/.installed ## N contributions (a million) audited, then a thousand changes by hand found (SEED=…)
-	@AUDITED=$(or $(N),1000000) $(PY) -m pytest tests/integration/jackpot_server/test_audit.py -k large \
+	@AUDITED=$(or $(N),1000000) $(PY) -m pytest tests/integration/jackpot_server/test_audit.py \
+	  tests/integration/spin_server/test_audit.py -k large \
 	  --timeout 3600 -o log_cli=true -o log_cli_level=WARNING
 	@TAMPERINGS=1000 SEED=$(SEED) $(PY) -m pytest tests/integration/jackpot_server/test_audit.py \
 	  tests/integration/spin_server/test_audit.py -k whatever --timeout 3600

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final
 
 import asyncpg
 from asyncpg.cursor import Cursor
@@ -44,10 +44,6 @@ class RecordedBatch:
         """How a finding names it."""
         place = "before the trail" if self.chain is None else f"chain {self.chain} sequence {self.sequence}"
         return f"batch {self.batch_id} ({place})"
-
-
-class _Cursors(Protocol):
-    def cursor(self, query: str) -> Any: ...
 
 
 _BATCHES: Final = """

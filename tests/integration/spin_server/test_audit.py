@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from jackpot_outbox.rows import Booking
+from jackpot_outbox.rows import Answer, Booking, ContributionRow
 from jackpot_server.audit.command import read_heads
 from service_kit.audit_report import Audit
 from spin_server.audit import audit
@@ -26,6 +26,7 @@ from tests.support.command_line import run
 log = logging.getLogger(__name__)
 
 TAMPERINGS = int(os.environ.get("TAMPERINGS") or 60)
+SPINS = int(os.environ.get("AUDITED") or 2_000)
 
 
 @pytest.fixture
@@ -103,6 +104,31 @@ async def tampered_once(look: asyncpg.Connection, chance: random.Random) -> tupl
             continue
         finally:
             await undone.rollback()
+
+
+async def test_pr_23_a_large_spins_database_audits_clean(spins_dsn: str) -> None:
+    """AUDITED=1000000 for a million; the rate is in the log."""
+    async with open_bench(spins_dsn, lock_timeout_ms=20_000) as bench:
+        wallets = [f"w{number}" for number in range(100)]
+        for wallet_id in wallets:
+            await bench.fund(wallet_id, SPINS * 100)
+        for first in range(0, SPINS, 500):
+            numbers = range(first, first + 500)
+            spins = (settle(wallets[number % 100], payout_minor=number % 3) for number in numbers)
+            settled = await asyncio.gather(*map(bench.committer.spin, spins))
+            answers = [
+                Answer(row, state=1, record_time=row.occur_time)
+                for row in bench.offered
+                if isinstance(row, ContributionRow)
+            ]
+            await bench.committer.book(Booking(answers=tuple(answers)))
+            bench.offered.clear()
+            assert len(settled) == 500
+        async with bench.look.transaction(isolation="repeatable_read", readonly=True):
+            done = await audit(bench.look)
+        log.warning("%s wallet entries audited in %.1f s, %.0f/s", done.count, done.seconds, done.rate)
+        assert done.findings.found == []
+        assert done.count > SPINS
 
 
 async def test_pr_23_the_audit_of_spins_goes_on_while_the_server_does(spins_dsn: str) -> None:
