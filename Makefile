@@ -42,7 +42,7 @@ audit: .venv/.installed ## N contributions (a million) audited, then a thousand 
 simulate: .venv/.installed ## N draws (ten million) by the code that decides, and whether they are fair; repeated by the key shown
 	@$(PY) -m jackpot_server simulate --draws $(or $(N),10000000)
 
-bench: .venv/.installed ## measures what the design promises, into bench/ (ONLY=B2 SECONDS=3 REPEATS=5; QUICK=1)
+bench: .venv/.installed ## measures what the design promises, into bench/ (ONLY=B2, ONLY=profile, QUICK=1)
 	@SECONDS=$(SECONDS) REPEATS=$(REPEATS) $(PY) -m bench $(ONLY)
 
 check: format lint types layers protos ## what stands in front of a commit: format, lint, types, layers, protos

@@ -36,7 +36,7 @@ class Contender:
 
     async def play(self, seconds: float) -> None:
         """Warms up, then one phase that counts; what is still to be settled counts as time, too."""
-        await self._phase(WARM_UP_S)
+        await self._phase(min(WARM_UP_S, seconds))
         phase = await self._phase(seconds)
         done = max(phase["end"], phase["settled"])
         self.rates.append(phase["answered"] / (done - phase["start"]))
