@@ -33,6 +33,7 @@ class ModelPool:
     newest: dict[str, Any]
     rates: dict[str, Any] = field(init=False)
     paused: bool = False
+    closed: bool = False
     cycle: int = 1
     current: int = 0
     reserve: int = 0
@@ -52,7 +53,9 @@ class ModelWin:
     operator: str
     currency: str
     state: str = "PAYABLE"
+    hold: str = "NONE"
     review: bool = False
+    voided: bool = False
     entry: str = ""
     sequence: int = 0
     said: list[tuple[object, ...]] = field(default_factory=list)
@@ -67,11 +70,19 @@ class Model:
         self.spins: dict[object, tuple[dict[str, Any], list[tuple[object, ...]], list[ModelWin]]] = {}
         self.wins: dict[tuple[str, object], ModelWin] = {}
         self.events: dict[str, int] = {}
+        # Voided spins: whose, and the pools whose wins the wallet had credited.
+        self.voids: dict[object, tuple[str, tuple[str, ...]]] = {}
+        self.taken_back = 0
+        self.corrected = 0
         self.house = 0
         self.funded: dict[str, int] = {}
 
     def contribute(self, spin: dict[str, Any]) -> tuple[object, ...]:
-        """("recorded" or "replayed", shares, wins) or ("reused", fields)."""
+        """("recorded", "replayed" or "voided", shares, wins) or ("reused", fields)."""
+        if spin["spin_id"] in self.voids and spin["spin_id"] not in self.spins:
+            if self.voids[spin["spin_id"]][0] != spin["operator"]:
+                return "reused", set()
+            return "voided", [], []
         if spin["spin_id"] in self.spins:
             first, shares, wins = self.spins[spin["spin_id"]]
             other = {name for name in spin if spin[name] != first[name]}
@@ -81,6 +92,8 @@ class Model:
         shares, wins = [], []
         for pool in self.pools.values():
             config = pool.newest
+            if pool.closed:
+                continue
             if config["games"] and spin["game"] not in config["games"]:
                 continue
             if spin["currency"] != config["currency"]:
@@ -157,6 +170,8 @@ class Model:
     def win(self, pool: ModelPool, spin: dict[str, Any]) -> ModelWin:
         amount = pool.current // MICRO
         win = ModelWin(pool.pool_id, pool.cycle, amount, spin["operator"], spin["currency"])
+        if 0 < pool.newest["hold_above"] < amount:
+            win.state, win.hold = "HELD", "AMOUNT"
         self.wins[pool.pool_id, spin["spin_id"]] = win
         self.tell(win)
         pool.current -= amount * MICRO
@@ -192,7 +207,7 @@ class Model:
         if is_repeat or win.state != wanted or sequence != win.sequence:
             return "replayed"
         if outcome == "FAILED":
-            win.state = "HELD"
+            win.state, win.hold = "HELD", "CREDIT_FAILED"
             self.tell(win)
         return "done"
 
@@ -202,8 +217,14 @@ class Model:
         known_entries = {said[1] for said in win.said if said[0] == "CREDITED"}
         win.said.append(("CREDITED", entry, amount, sequence))
         if win.state in ("PAYABLE", "HELD"):
-            win.review = win.state == "HELD"
+            win.review = win.review or win.state == "HELD"
             win.state, win.entry = "PAID", entry
+            self.tell(win)
+            return "done"
+        if win.state == "REJECTED":
+            return "WIN_NOT_PAYABLE"
+        if not win.entry:
+            win.entry = entry
             self.tell(win)
             return "done"
         if entry == win.entry:
@@ -212,3 +233,100 @@ class Model:
             win.review = True
             self.tell(win)
         return "WIN_ALREADY_PAID"
+
+    def void(self, spin_id: object, operator: str, credited: tuple[str, ...]) -> tuple[object, ...]:
+        """("voided" or "voided again", wins) or ("reused", fields)."""
+        if spin_id in self.spins and self.spins[spin_id][0]["operator"] != operator:
+            return "reused", set()
+        if spin_id in self.voids:
+            if self.voids[spin_id][0] != operator:
+                return "reused", set()
+            if self.voids[spin_id][1] != credited:
+                return "reused", {"credited_wins"}
+            return "voided again", self.spins[spin_id][2] if spin_id in self.spins else []
+        self.voids[spin_id] = operator, credited
+        if spin_id not in self.spins:
+            return "voided", []
+        _, shares, wins = self.spins[spin_id]
+        for share in shares:
+            if len(share) > 2:
+                pool_id, _, to_pool, to_reserve, to_overflow, _ = share
+                self.take_back(self.pools[str(pool_id)], int(to_pool + to_reserve + to_overflow))  # type: ignore[operator]
+        for win in wins:
+            self.void_win(win, win.pool_id in credited)
+        return "voided", wins
+
+    def take_back(self, pool: ModelPool, micros: int) -> None:
+        self.taken_back += micros
+        for account in ("overflow", "reserve"):
+            paid = min(getattr(pool, account), micros)
+            setattr(pool, account, getattr(pool, account) - paid)
+            micros -= paid
+        self.house -= micros
+
+    def void_win(self, win: ModelWin, credited: bool) -> None:
+        if win.state == "REJECTED":
+            return
+        win.voided = True
+        if credited and win.state != "PAID":
+            win.state = "PAID"
+        if win.state == "PAID":
+            win.review = True
+        else:
+            win.state, win.hold = "HELD", "VOID"
+        self.tell(win)
+
+    def hold(self, key: tuple[str, object]) -> str:
+        win = self.wins[key]
+        if win.state in ("PAID", "REJECTED"):
+            return {"PAID": "WIN_ALREADY_PAID", "REJECTED": "WIN_NOT_PAYABLE"}[win.state]
+        if win.state == "PAYABLE":
+            win.state, win.hold = "HELD", "OPERATOR"
+            self.tell(win)
+        return "held"
+
+    def release(self, key: tuple[str, object]) -> str:
+        win = self.wins[key]
+        if win.state != "HELD":
+            return "WIN_NOT_HELD"
+        win.state, win.hold = "PAYABLE", "NONE"
+        self.tell(win)
+        return "released"
+
+    def reject(self, key: tuple[str, object]) -> str:
+        win, pool = self.wins[key], self.pools[key[0]]
+        if win.state != "HELD":
+            return "WIN_NOT_HELD"
+        confirmed = [said[3] for said in win.said if said[0] == "HOLD_CONFIRMED"]
+        if win.hold == "OPERATOR" and win.sequence not in confirmed:
+            return "WIN_HOLD_UNCONFIRMED"
+        win.state = "REJECTED"
+        self.tell(win)
+        micros = win.amount * MICRO
+        if not pool.closed:
+            limit = pool.rates["overflow_limit"] * MICRO or LARGEST_ACCOUNT
+            for account, most in (("current", self.ceiling(pool.rates)), ("overflow", limit)):
+                part = min(micros, max(most - getattr(pool, account), 0))
+                setattr(pool, account, getattr(pool, account) + part)
+                micros -= part
+            pool.reserve += micros
+            micros = 0
+        self.house += micros
+        return "rejected"
+
+    def close(self, source: ModelPool, into: ModelPool) -> None:
+        ceiling = min(self.ceiling(into.rates), self.ceiling(into.newest))
+        moved = min(source.current, max(ceiling - into.current, 0))
+        into.current += moved
+        into.overflow += source.overflow + source.current - moved
+        into.reserve += source.reserve
+        source.current = source.reserve = source.overflow = source.start = 0
+        source.closed = True
+        source.cycle += 1
+
+    def correct(self, pool: ModelPool, micros: int) -> str:
+        if not 0 <= pool.current + micros <= self.ceiling(pool.rates):
+            return "INVALID_FIELDS"
+        pool.current += micros
+        self.corrected += micros
+        return "corrected"

@@ -8,14 +8,22 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome
+from jackpot_server.domain.admin_commands import (
+    ApproveWin,
+    ClosePool,
+    CorrectPool,
+    HoldWin,
+    RejectWin,
+    WinChange,
+)
+from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome, Void
 from jackpot_server.domain.decision import (
     Answer,
     Command,
     WinKey,
 )
 from jackpot_server.domain.errors import Refused
-from jackpot_server.domain.facts import Account, Acknowledged, Recorded, Share, SkipReason
+from jackpot_server.domain.facts import Account, Acknowledged, Recorded, Share, SkipReason, Voided
 from jackpot_server.domain.pool import (
     Lifecycle,
     MustHitBy,
@@ -32,6 +40,8 @@ log = logging.getLogger(__name__)
 # More for a longer run; a seed to play a failure again.
 EVENTS = int(os.environ.get("SIMULATED_EVENTS", "100000"))
 POOLS = ("mini", "minor", "major", "grand", "dollar")
+# Of pools, in a whole run: after it, two of five are closed.
+CLOSINGS = 4_000
 OPERATORS = ("one", "two", "three")
 
 
@@ -52,6 +62,16 @@ def test_the_engine_agrees_with_the_reference_model() -> None:
         "AMOUNT_MISMATCH",
         "WIN_ALREADY_PAID",
         "WIN_NOT_FOUND",
+        "WIN_NOT_PAYABLE",
+        "WIN_NOT_HELD",
+        "WIN_HOLD_UNCONFIRMED",
+        "voided",
+        "voided again",
+        "held",
+        "released",
+        "rejected",
+        "corrected",
+        "closed",
         *(reason.name for reason in SkipReason if reason),
     }
     assert len(simulation.model.wins) > EVENTS // 100
@@ -74,7 +94,7 @@ class Simulation:
     def step(self) -> None:
         """A batch, sometimes after a change of the pools."""
         kind = self.chance.random()
-        pool_id = self.chance.choice(POOLS)
+        pool_id = self.chance.choice([name for name in POOLS if not self.model.pools[name].closed])
         if kind < 0.03:
             config = self.config(pool_id)
             self.engine.configure(pool_id, config)
@@ -83,6 +103,14 @@ class Simulation:
             paused = self.chance.random() < 0.3
             self.engine.set_state(pool_id, Lifecycle.PAUSED if paused else Lifecycle.ACTIVE)
             self.model.pools[pool_id].paused = paused
+        elif kind < 0.12 and self.recent_wins:
+            key = self.chance.choice(self.recent_wins)
+            for _ in range(self.chance.choice([1, 2, 3])):
+                self.decide_about_a_win(key)
+        elif kind < 0.13:
+            self.correct(pool_id)
+        elif kind < 0.13 + CLOSINGS / EVENTS:
+            self.close(pool_id)
         commands = [self.command() for _ in range(self.chance.choice([1, 2, 10, 40, 100]))]
         self.events += len(commands)
         answers = self.engine.submit(*commands)
@@ -91,7 +119,9 @@ class Simulation:
                 self.compare_contribution(command, answer)
                 if isinstance(answer, Recorded) and not answer.replayed:
                     self.recent_wins += [(win.pool_id, win.spin_id) for win in answer.wins]
-            elif isinstance(command, Acknowledge):
+            elif isinstance(command, Void):
+                self.compare_void(command, answer)
+            else:
                 self.compare_acknowledgement(command, answer)
         self.compare_pools()
 
@@ -109,6 +139,7 @@ class Simulation:
             reserve_ppm=chance.choice([0, 100, 300_000]),
             ceiling_minor=chance.choice([0, ceiling]) if isinstance(trigger, Odds) else 0,
             overflow_limit_minor=chance.choice([0, 2, 400]),
+            hold_wins_above_minor=chance.choice([0, reset]),
             min_wager_minor=chance.choice([0, 0, 20]),
             max_contribution_minor=chance.choice([0, 0, 30]),
             stake_kinds=chance.choice([(1,), (1, 2)]),
@@ -120,6 +151,8 @@ class Simulation:
         kind = self.chance.random()
         if kind < 0.15 and self.recent_wins:
             return self.acknowledgement()
+        if kind < 0.19:
+            return self.void()
         if kind < 0.25 and self.commands:
             first = self.chance.choice(self.commands[-300:])
             if self.chance.random() < 0.7:
@@ -143,6 +176,50 @@ class Simulation:
         self.commands.append(command)
         return command
 
+    def void(self) -> Void:
+        """Of a spin that is there, or of one of the next; with wins that the wallet says it has credited."""
+        chance = self.chance
+        if self.commands and chance.random() < 0.8:
+            spin = chance.choice(self.commands[-300:])
+            spin_id, operator = spin.spin_id, spin.operator_id
+        else:
+            spin_id, operator = UUID(int=self.last_spin + chance.randrange(1, 30)), "one"
+        if chance.random() < 0.1:
+            operator = chance.choice(OPERATORS)
+        won = {win.pool_id for key, win in self.engine.wins.items() if key[1] == spin_id}
+        credited_pools = tuple(sorted(pool_id for pool_id in won if chance.random() < 0.5))
+        return Void(spin_id, operator, credited_pools, "")
+
+    def decide_about_a_win(self, key: WinKey) -> None:
+        choices: list[tuple[str, WinChange]] = [
+            ("hold", HoldWin(*key)), ("release", ApproveWin(*key)), ("reject", RejectWin(*key))
+        ]  # fmt: skip
+        name, what = self.chance.choice(choices)
+        done = self.engine.change(what)
+        result = getattr(self.model, name)(key)
+        self.happened.add(result)
+        assert isinstance(done, Refused) == (result not in ("held", "released", "rejected")), result
+        if isinstance(done, Refused):
+            assert done.reason.value == result
+        assert self.as_win(key) == win_facts(self.model.wins[key])
+
+    def correct(self, pool_id: str) -> None:
+        micros = self.chance.choice([1, -1, 10**6, -(10**8), 10**12])
+        result = self.model.correct(self.model.pools[pool_id], micros)
+        self.happened.add(result)
+        assert isinstance(self.engine.change(CorrectPool(pool_id, micros)), Refused) == (
+            result != "corrected"
+        )
+
+    def close(self, pool_id: str) -> None:
+        """One of two pools, into the third of its currency."""
+        source, into = self.model.pools[pool_id], self.model.pools["mini"]
+        if pool_id not in ("major", "grand") or source.closed:
+            return
+        assert not isinstance(self.engine.change(ClosePool(pool_id, "mini", True)), Refused)
+        self.model.close(source, into)
+        self.happened.add("closed")
+
     def acknowledgement(self) -> Acknowledge:
         win = self.engine.wins[self.chance.choice(self.recent_wins)]
         sequence = self.chance.choice([win.event_sequence, win.event_sequence, 1])
@@ -162,13 +239,27 @@ class Simulation:
             assert set(answer.fields) == {{"game": "game_id"}.get(name, name) for name in told[0]}  # type: ignore[attr-defined]
             return
         assert isinstance(answer, Recorded), command
-        assert answer.replayed == (result == "replayed")
+        assert answer.replayed == (result != "recorded")
         shares, wins = told
         assert sorted(map(self.as_share, answer.contribution.shares)) == sorted(shares)  # type: ignore[call-overload]
         self.happened |= {share[1] for share in shares if isinstance(share[1], str)}  # type: ignore[attr-defined]
         assert [(win.pool_id, win.cycle, win.amount_minor) for win in answer.wins] == [
             (win.pool_id, win.cycle, win.amount)
             for win in wins  # type: ignore[attr-defined]
+        ]
+
+    def compare_void(self, command: Void, answer: Answer) -> None:
+        result, told = self.model.void(command.spin_id, command.operator_id, command.credited_pools)
+        self.happened.add(str(result))
+        if result == "reused":
+            assert isinstance(answer, Refused)
+            assert set(answer.fields) == told
+            return
+        assert isinstance(answer, Voided)
+        assert answer.replayed == (result == "voided again")
+        assert [(win.pool_id, win.state.name, win.spin_voided) for win in answer.wins] == [
+            (win.pool_id, win.state, win.voided)
+            for win in told  # type: ignore[attr-defined]
         ]
 
     def compare_acknowledgement(self, command: Acknowledge, answer: Answer) -> None:
@@ -202,7 +293,8 @@ class Simulation:
 
     def check_sums(self) -> None:
         assert self.engine.balance(Account.HOUSE) == self.model.house
-        assert self.engine.funding() == sum(self.model.funded.values())
+        assert self.engine.funding() == sum(self.model.funded.values()) - self.model.taken_back
+        assert self.engine.balance(Account.CORRECTION) == -self.model.corrected
         assert {operator: len(events) for operator, events in self.engine.events.items()} == self.model.events
         for key, win in self.model.wins.items():
             assert self.as_win(key) == win_facts(win)
@@ -213,7 +305,9 @@ class Simulation:
             win.cycle,
             win.amount_minor,
             win.state.name,
+            win.hold_reason.name if win.state.name == "HELD" else "",
             win.review_required,
+            win.spin_voided,
             win.wallet_entry_id,
             win.event_sequence,
         )
@@ -234,7 +328,8 @@ class Simulation:
 
 
 def win_facts(win: ModelWin) -> tuple[object, ...]:
-    return win.cycle, win.amount, win.state, win.review, win.entry, win.sequence
+    hold = win.hold if win.state == "HELD" else ""
+    return win.cycle, win.amount, win.state, hold, win.review, win.voided, win.entry, win.sequence
 
 
 def as_spin(command: Contribute) -> dict[str, Any]:
@@ -262,6 +357,7 @@ def as_dict(config: PoolConfig) -> dict[str, Any]:
         "reset": config.reset_minor,
         "ceiling": config.ceiling_minor,
         "overflow_limit": config.overflow_limit_minor,
+        "hold_above": config.hold_wins_above_minor,
         "odds": (trigger.one_in, trigger.per_wager_minor) if isinstance(trigger, Odds) else None,
         "must_hit_by": (
             (trigger.floor_minor, trigger.ceiling_minor) if isinstance(trigger, MustHitBy) else None

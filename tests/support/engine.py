@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from jackpot_server.domain import administer, hold
+from jackpot_server.domain.admin_commands import ClosePool, CorrectPool, WinChange
 from jackpot_server.domain.catalog import Catalog, PoolLabel, StoredConfig
+from jackpot_server.domain.change import Change, Subject
 from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome, Void
 from jackpot_server.domain.decide import decide
 from jackpot_server.domain.decision import (
@@ -20,7 +23,9 @@ from jackpot_server.domain.decision import (
     WinKey,
 )
 from jackpot_server.domain.draw import cycle_seed
+from jackpot_server.domain.errors import Refused
 from jackpot_server.domain.facts import Account, ContributionState, Entry, Recorded, Win, WinEvent
+from jackpot_server.domain.plan import Configured
 from jackpot_server.domain.pool import (
     Lifecycle,
     Odds,
@@ -146,6 +151,21 @@ class Engine:
         key = self.keys[pool_id]
         self.states[key] = replace(self.states[key], state=state)
 
+    def change(self, what: ClosePool | CorrectPool | WinChange) -> Change | Refused:
+        """What two people together do; remembered as a batch is."""
+        state = self.pool(what.pool_id)
+        subject = self._subject(state)
+        if isinstance(what, ClosePool):
+            change = administer.close(what, subject, self._subject(self.pool(what.transfer_to)), self.now)
+        elif isinstance(what, CorrectPool):
+            change = administer.correct(what, subject, self.now)
+        else:
+            key = (what.pool_id, what.spin_id)
+            change = hold.change_win(what, subject, self.wins[key], self.said[key], self.now)
+        if not isinstance(change, Refused):
+            self._carry_out(change)
+        return change
+
     def let_fall(self, pool_id: str, command: Contribute) -> None:
         """Makes the running cycle fall to `command`, which adds nothing: its odds become a certainty."""
         key, state = self.keys[pool_id], self.pool(pool_id)
@@ -191,6 +211,29 @@ class Engine:
         return sum(
             entry.amount_micros for entry in self.entries if (entry.account, entry.pool_key) == (account, key)
         )
+
+    def _subject(self, state: PoolState) -> Subject:
+        newest, of_cycle = (
+            self.configs[state.pool_key, version].config
+            for version in (state.config_version, state.cycle_config_version)
+        )
+        return Subject(state, Configured(newest, of_cycle, state.state))
+
+    def _carry_out(self, change: Change) -> None:
+        for pool in change.pools:
+            self.states[pool.pool_key] = pool
+        for ended in change.ended:
+            cycle = ended.cycle + COMMITTED_AHEAD + 1
+            self.seeds[ended.pool_key, cycle] = self.seed(ended.pool_key, cycle)
+        if change.told is not None:
+            kind, win = change.told
+            events = self.events[win.operator_id]
+            told = replace(win, event_sequence=len(events) + 1)
+            events.append(WinEvent(kind, told, self.now))
+            self.wins[told.pool_id, told.spin_id] = told
+        self.entries += change.ledger.entries()
+        self.now += timedelta(seconds=1)
+        self._reload()
 
     def _known(self, commands: Iterable[Command]) -> dict[UUID, Recorded]:
         known = {}
@@ -243,6 +286,7 @@ class Engine:
                 (key, version): PoolLabel(self.ids[key], stored.config.tier)
                 for (key, version), stored in self.configs.items()
             },
+            closed=frozenset(key for key, state in self.states.items() if state.state is Lifecycle.CLOSED),
         )
         self.rules = Rules(catalog, self.seeds)
 
