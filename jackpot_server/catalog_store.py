@@ -184,7 +184,7 @@ UPDATE pools
 
 async def write_pool(connection: asyncpg.Connection, pool: PoolState) -> None:
     """A locked pool as it is now."""
-    pool_key, _, _, *values = astuple(pool)
+    pool_key, _, _, *values, _ = astuple(pool)  # people change no counts
     await connection.execute(WRITE_POOL, pool_key, *values)
 
 

@@ -27,7 +27,7 @@ NUMBERS_PER_SHARE: Final = len(Share._fields)
 POOL_COLUMNS: Final = """
        pool_key, pool_id, currency_code, state, config_version, cycle_config_version, cycle,
        cycle_start_micros, cycle_start_time, current_micros, reserve_micros, overflow_micros,
-       version, update_time, last_win_minor, last_win_time, cycle_deadline"""
+       version, update_time, last_win_minor, last_win_time, cycle_deadline, contribution_count"""
 
 
 def pool_of(row: Sequence[Any]) -> PoolState:

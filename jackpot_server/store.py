@@ -75,7 +75,7 @@ async def lock_pools(
     return Locked(Batch(batch_id, now), catalog_version, known, pools)
 
 
-_FIRST_OF_RECORD: Final = 39
+_FIRST_OF_RECORD: Final = 40
 
 # The columns of contributions come as one text each: the driver looks at every element of an array more than
 # once, which cost more than everything else. Texts that may be empty end with a separator each, so that one
@@ -135,13 +135,14 @@ UPDATE pools AS p
        update_time = u.update_time,
        last_win_minor = u.last_win_minor,
        last_win_time = u.last_win_time,
-       cycle_deadline = u.cycle_deadline
+       cycle_deadline = u.cycle_deadline,
+       contribution_count = u.contribution_count
   FROM unnest($26::integer[], $27::integer[], $28::bigint[], $29::bigint[], $30::timestamptz[], $31::bigint[],
               $32::bigint[], $33::bigint[], $34::bigint[], $35::timestamptz[], $36::bigint[],
-              $37::timestamptz[], $38::timestamptz[])
+              $37::timestamptz[], $38::timestamptz[], $39::bigint[])
     AS u (pool_key, cycle_config_version, cycle, cycle_start_micros, cycle_start_time, current_micros,
           reserve_micros, overflow_micros, version, update_time, last_win_minor, last_win_time,
-          cycle_deadline)
+          cycle_deadline, contribution_count)
  WHERE p.pool_key = u.pool_key
 ), """ + record_sql(_FIRST_OF_RECORD, free_chain(after="contribution"))
 
@@ -169,7 +170,7 @@ async def write_batch(
         len(contributions),
         *texts,
         *entries,
-        *columns_of([_pool_row(pool) for pool in decision.pools], 13),
+        *columns_of([_pool_row(pool) for pool in decision.pools], 14),
         *record.columns,
     )
     decision.recording.head = await append_record(connection, record) if head is None else AuditHead(*head)
@@ -233,6 +234,7 @@ def _pool_row(pool: PoolState) -> tuple[Any, ...]:
         pool.last_win_minor,
         pool.last_win_time,
         pool.cycle_deadline,
+        pool.contribution_count,
     )
 
 

@@ -103,7 +103,7 @@ POOL_STATES: Final = _audited(
     "pool_states",
     "pool_key state config_version cycle_config_version cycle cycle_start_micros cycle_start_us"
     " current_micros reserve_micros overflow_micros version update_us last_win_minor last_win_us"
-    " cycle_deadline_us",
+    " cycle_deadline_us contribution_count",
     "",
 )
 TABLES: Final = (
@@ -228,6 +228,7 @@ def state_numbers(pool: PoolState) -> list[int]:
         -1 if pool.last_win_minor is None else pool.last_win_minor,
         -1 if pool.last_win_time is None else micros_since_epoch(pool.last_win_time),
         -1 if pool.cycle_deadline is None else micros_since_epoch(pool.cycle_deadline),
+        pool.contribution_count,
     ]
 
 

@@ -24,6 +24,7 @@ class PoolInPlay:
         "_overflow_paid",
         "_reserve_paid",
         "_rules",
+        "_taken",
         "_terms",
         "_voided",
         "_won_micros",
@@ -54,6 +55,8 @@ class PoolInPlay:
         # What wins and resets moved in this batch; contributions are the rest.
         self._won_micros = self._reserve_paid = self._overflow_paid = self._house_paid = 0
         self._last_win_minor: int | None = None
+        # Shares of this batch.
+        self._taken = 0
         # What voids took from overflow, reserve and house.
         self._voided = (0, 0, 0)
 
@@ -69,6 +72,7 @@ class PoolInPlay:
             return self._take_at_a_limit(amount, reserve)
         self.current_micros = current
         self.reserve_micros += reserve
+        self._taken += 1
         return (
             self.pool_key,
             self._opening.cycle,
@@ -136,7 +140,12 @@ class PoolInPlay:
         start = self.start
         if not self.is_shadow:
             self._book(ledger)
-        if (self.current_micros, self.reserve_micros, self.overflow_micros, self.cycle) == (
+        if not self._taken and (
+            self.current_micros,
+            self.reserve_micros,
+            self.overflow_micros,
+            self.cycle,
+        ) == (
             start.current_micros,
             start.reserve_micros,
             start.overflow_micros,
@@ -158,6 +167,7 @@ class PoolInPlay:
             update_time=self._now,
             last_win_minor=self._last_win_minor if has_won else start.last_win_minor,
             last_win_time=self._now if has_won else start.last_win_time,
+            contribution_count=start.contribution_count + self._taken,
         )
 
     def _terms_of_cycle(self) -> CycleTerms:
@@ -198,6 +208,7 @@ class PoolInPlay:
         self.current_micros += to_pool
         self.overflow_micros += to_overflow
         self.reserve_micros += to_reserve
+        self._taken += 1
         return (
             self.pool_key,
             self.cycle,

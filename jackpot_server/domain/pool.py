@@ -164,7 +164,7 @@ class PoolState:
 
     `config_version` is the newest configuration, `cycle_config_version` the one whose rates, odds and reset
     the running cycle keeps. `version` counts every change of the row. `cycle_deadline`: by when the running
-    cycle is to have fallen; None without such a trigger.
+    cycle is to have fallen; None without such a trigger. `contribution_count`: shares that it took.
     """
 
     pool_key: int
@@ -184,6 +184,7 @@ class PoolState:
     last_win_minor: int | None
     last_win_time: datetime | None
     cycle_deadline: datetime | None = None
+    contribution_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
