@@ -14,7 +14,16 @@ from jackpot_server.domain.admin_commands import (
 from jackpot_server.identity import Identities
 from jackpot_server.pool_reads import PoolReads
 from jackpot_server.reads import ReadConnections, Reads
-from jackpot_server.wire import admin_answers, admin_requests, answers, tokens
+from jackpot_server.refusals import pool_not_found
+from jackpot_server.report_reads import ReportReads
+from jackpot_server.wire import (
+    admin_answers,
+    admin_requests,
+    answers,
+    report_answers,
+    report_requests,
+    tokens,
+)
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotAdminServiceServicer
 
@@ -39,6 +48,7 @@ class JackpotAdminService(JackpotAdminServiceServicer):
         self._identities = identities
         self._pools = pools
         self._wins = wins
+        self._reports = ReportReads(connections)
         self._fetch = connections.fetch
 
     async def CreatePool(self, request: pb.CreatePoolRequest, context: Context) -> pb.CreatePoolResponse:
@@ -99,6 +109,29 @@ class JackpotAdminService(JackpotAdminServiceServicer):
                 events[query.page_size - 1].number, query.resource, query.start_time, query.end_time
             )
         return response
+
+    async def GetPoolMeters(
+        self, request: pb.GetPoolMetersRequest, context: Context
+    ) -> pb.GetPoolMetersResponse:
+        self._identities.actor(context)
+        pool_id = report_requests.meters(request)
+        found = await self._reports.meters(pool_id)
+        if found is None:
+            raise pool_not_found(pool_id)
+        return report_answers.meters(*found)
+
+    async def GetLiabilityReport(
+        self, request: pb.GetLiabilityReportRequest, context: Context
+    ) -> pb.GetLiabilityReportResponse:
+        self._identities.actor(context)
+        at_time = report_requests.liability(request)
+        return report_answers.liability(await self._reports.liability(at_time), at_time)
+
+    async def GetOperatorReport(
+        self, request: pb.GetOperatorReportRequest, context: Context
+    ) -> pb.GetOperatorReportResponse:
+        self._identities.actor(context)
+        return report_answers.operators(await self._reports.operators(report_requests.operator(request)))
 
     async def _ask(
         self, parse: Callable[[R, str], AdminCommand], request: R, context: Context

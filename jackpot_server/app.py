@@ -15,6 +15,7 @@ from jackpot_server.metrics import EVENT_WAITERS, WAITING
 from jackpot_server.open_wins import OpenWins
 from jackpot_server.pool_reads import PoolReads
 from jackpot_server.reads import ReadConnections, Reads
+from jackpot_server.report_reads import ReportReads
 from jackpot_server.server_info import ServerInfo
 from jackpot_server.service import JackpotService
 from jackpot_server.settings import JackpotSettings
@@ -55,14 +56,20 @@ class JackpotServer:
         )
         self._open_wins = OpenWins(self._connections)
         info = ServerInfo(settings.environment, self._connections, self._pools, self._cache)
-        # A method that is not there yet is METHOD_NOT_IMPLEMENTED: the kit sees to it.
-        service = JackpotService(  # type: ignore[abstract]
-            self._committer, reads, draws, self._feed, self._board, self._watch, info
+        service = JackpotService(
+            self._committer,
+            reads,
+            ReportReads(self._connections),
+            draws,
+            self._feed,
+            self._board,
+            self._watch,
+            info,
         )
         self._administration = Administration(
             partial(settings.connect, "jackpot_server administration"), root_keys
         )
-        admin = JackpotAdminService(  # type: ignore[abstract]
+        admin = JackpotAdminService(
             self._administration, Identities(settings.environment), self._pools, reads, self._connections
         )
         self.server = GrpcServer(

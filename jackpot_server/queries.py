@@ -95,3 +95,21 @@ class PublicWin(NamedTuple):
     currency_code: str
     amount_minor: int
     decide_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorQuery:
+    """What was recorded and won in [start_time, end_time). No operator: all."""
+
+    operator_id: str
+    start_time: datetime
+    end_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HoursQuery:
+    """One operator's totals by hour in [start_time, end_time)."""
+
+    operator_id: str
+    start_time: datetime
+    end_time: datetime

@@ -13,10 +13,11 @@ from jackpot_server.draw_reads import DrawReads
 from jackpot_server.metrics import CALL_ENTRIES, RECORDED, REFUSED, REPLAYED, VOIDED, WINS
 from jackpot_server.reads import Reads, end_of
 from jackpot_server.refusals import contribution_not_found, draw_not_found, pool_not_found, win_not_found
+from jackpot_server.report_reads import ReportReads
 from jackpot_server.server_info import ServerInfo
 from jackpot_server.watch import PoolWatch
 from jackpot_server.win_feed import WinFeed
-from jackpot_server.wire import answers, requests, tokens
+from jackpot_server.wire import answers, report_answers, report_requests, requests, tokens
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotServiceServicer
 
@@ -33,6 +34,7 @@ class JackpotService(JackpotServiceServicer):
         self,
         committer: Committer,
         reads: Reads,
+        reports: ReportReads,
         draws: DrawReads,
         feed: WinFeed,
         board: PoolBoard,
@@ -41,6 +43,7 @@ class JackpotService(JackpotServiceServicer):
     ) -> None:
         self._committer = committer
         self._reads = reads
+        self._reports = reports
         self._draws = draws
         self._feed = feed
         self._board = board
@@ -117,6 +120,11 @@ class JackpotService(JackpotServiceServicer):
                 end, query.operator_id, query.start_time, query.end_time
             )
         return response
+
+    async def GetContributionTotals(
+        self, request: pb.GetContributionTotalsRequest, context: Context
+    ) -> pb.GetContributionTotalsResponse:
+        return report_answers.hours(await self._reports.hours(report_requests.hours(request)))
 
     async def ListWinEvents(
         self, request: pb.ListWinEventsRequest, context: Context

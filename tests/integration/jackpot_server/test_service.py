@@ -418,12 +418,6 @@ class TestTheRest:
         assert before.config_sha256 != after.config_sha256
         assert before.engine_sha256 == after.engine_sha256
 
-    @pytest.mark.parametrize("method", ["GetContributionTotals"])
-    async def test_what_comes_later_says_so(self, client: Client, method: str) -> None:
-        request = getattr(pb, f"{method}Request")()
-        error = await error_of(getattr(client.jackpots, method)(request))
-        assert (error.code, error.reason) == ("UNIMPLEMENTED", "METHOD_NOT_IMPLEMENTED")
-
     async def test_a_database_without_pools_can_be_served(self, empty_pools: Client) -> None:
         recorded = await empty_pools.record()
         assert len(recorded.contribution.shares) == 0
