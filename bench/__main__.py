@@ -1,6 +1,7 @@
 """`python -m bench [B2 …]`: runs the rows that are named, or all; exits with 1 if anything was lost.
 
-`python -m bench profile` measures where the time of a spin and of a contribution goes.
+`python -m bench profile` measures where the time of a spin and of a contribution goes; `python -m bench
+report` measures nothing, and writes bench/REPORT.md and its plots from bench/report.json.
 
 SECONDS and REPEATS say how long each phase is and how often it is repeated; QUICK=1 only looks whether
 everything runs and nothing is lost, and writes no report.
@@ -32,7 +33,7 @@ from bench import (
     spins,
     watching,
 )
-from bench.report import Figure, record
+from bench.report import Figure, publish, record
 from bench.settings import Effort, effort
 
 Group = Callable[[Collection[str], Effort], Awaitable[tuple[dict[str, Figure], list[str]]]]
@@ -62,6 +63,7 @@ LONG: Mapping[tuple[str, ...], Group] = {
     ("B17",): endurance.run,
 }
 PROFILE = "profile"
+PAGE = "report"
 ROWS = [name for names in GROUPS for name in names]
 LONG_ROWS = [name for names in LONG for name in names]
 
@@ -90,6 +92,9 @@ def main(names: list[str]) -> int:
     """Runs them one after the other."""
     if names == [PROFILE]:
         return asyncio.run(profile.main())
+    if names == [PAGE]:
+        publish()
+        return 0
     unknown = [name for name in names if name not in (*ROWS, *LONG_ROWS)]
     if unknown:
         there = f"{' '.join(ROWS)}; by name only: {' '.join(LONG_ROWS)}"

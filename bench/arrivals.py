@@ -12,6 +12,7 @@ from typing import Any
 from bench import stage
 from bench.contest import Contender, closed_loop, middle, ratios
 from bench.figures import quantile
+from bench.plots import Plot
 from bench.report import Condition, Figure
 from bench.requests import SLOTS_GAME, TABLE_GAME
 from bench.settings import Effort
@@ -66,7 +67,21 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
                     at_rate[game].add(latencies)
         spins = maximum.answered + sum(generator.answered for generator in games.values())
         found = await stage.audit_product(ours, spins=spins)
-    return {"B1": _figure(measured, maximum.rates[0])}, found
+    figure = _figure(measured, maximum.rates[0])
+    figure.plot = _plot(measured, dict(rates))
+    return {"B1": figure}, found
+
+
+def _plot(measured: dict[str, dict[str, Latencies]], rates: dict[str, float]) -> Plot:
+    lines = {
+        f"{game}, {name}": [
+            (float(round(rates[label])), middle(games[game].quantiles[name], 1))
+            for label, games in measured.items()
+        ]
+        for game in (SLOTS_GAME, TABLE_GAME)
+        for name in ("p50", "p99")
+    }
+    return Plot("Latency against load", "spins/s that arrive", "ms", lines)
 
 
 def _figure(measured: dict[str, dict[str, Latencies]], maximum: float) -> Figure:

@@ -15,6 +15,7 @@ import asyncpg
 from bench import stage
 from bench.bulk import fill_contributions, fill_spins, fill_what_spins_leave
 from bench.contest import Contender, closed_loop, contest, middle, ratios
+from bench.plots import Plot
 from bench.report import Condition, Figure
 from bench.settings import Effort
 from tests.support.stack import JACKPOT, SERVERS, Scene, Stack, demo
@@ -68,7 +69,20 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
         f"{middle(small.contributions.rates):.0f}/s, {condition}",
     }
     each = ratios(big.spins.rates, small.spins.rates)
-    return {"B13": Figure(middle(big.spins.rates), middle(small.spins.rates), each, more, [condition])}, found
+    figure = Figure(middle(big.spins.rates), middle(small.spins.rates), each, more, [condition])
+    figure.plot = Plot(
+        "Throughput against rows in each table",
+        "rows",
+        "a second",
+        {
+            name: [(0.0, middle(mine.rates, 0)), (float(rows), middle(filled.rates, 0))]
+            for name, mine, filled in (
+                ("spins", small.spins, big.spins),
+                ("contributions", small.contributions, big.contributions),
+            )
+        },
+    )
+    return {"B13": figure}, found
 
 
 async def _pair(stack: AsyncExitStack, scene: Scene, name: str) -> Pair:

@@ -3,11 +3,12 @@
 import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import plots
 from bench.figures import machine, median
 from bench.settings import Effort
 
@@ -142,6 +143,7 @@ class Figure:
     # Whatever else a reader should see, by name.
     more: dict[str, Any] = field(default_factory=dict)
     conditions: Sequence[Condition] = ()
+    plot: plots.Plot | None = None
 
 
 def record(figures: dict[str, Figure], effort: Effort) -> None:
@@ -159,6 +161,15 @@ def record(figures: dict[str, Figure], effort: Effort) -> None:
     report.update(rows)
     report = dict(sorted(report.items(), key=lambda item: (int(item[0].strip("Bb")), item[0])))
     REPORT.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    publish()
+
+
+def publish() -> None:
+    """Writes the page and its plots from report.json alone."""
+    report = json.loads(REPORT.read_text())
+    for name, row in report.items():
+        if row.get("plot"):
+            plots.draw(name, row["plot"])
     PAGE.write_text(page(report))
 
 
@@ -194,6 +205,9 @@ def page(report: dict[str, Any]) -> str:
             f"| {name} | `{row['command']}` | {row['repeats']} × {row['seconds']:g} s | {row['commit']} | "
             f"{row['date']} | {on} | {more} |"
         )
+    for name, row in report.items():
+        if row.get("plot"):
+            lines += ["", f"![{name}: {row['plot']['title']}]({plots.FOLDER.name}/{name}.svg)"]
     return "\n".join(lines) + "\n"
 
 
@@ -217,6 +231,7 @@ def _row(name: str, figure: Figure, effort: Effort) -> dict[str, Any]:
         "seconds": effort.seconds,
         "machine": machine(),
         "more": figure.more,
+        "plot": asdict(figure.plot) if figure.plot else None,
     }
 
 
