@@ -131,6 +131,30 @@ SELECT hour, currency_code, coalesce(c.count, 0), coalesce(c.voided, 0), coalesc
  ORDER BY hour, currency_code"""
 
 
+POOL_IDS: Final = "SELECT pool_id, currency_code FROM pools ORDER BY pool_id"
+# Of each win its last state, and the two who released or rejected it, if anybody had to.
+LARGE_WINS: Final = """
+SELECT w.decide_time AS time, p.pool_id AS pool, w.tier, w.cycle, w.spin_id::text AS spin,
+       w.operator_id AS operator, w.user_id AS "user", w.game_id AS game, w.currency_code, w.amount_minor,
+       (ARRAY['PAYABLE', 'HELD', 'PAID', 'REJECTED'])[last.state] AS state,
+       coalesce(a.actor, '') AS decided_by, coalesce(a.approver, '') AS approved_by
+  FROM wins w
+  JOIN pools p USING (pool_key)
+  JOIN LATERAL (SELECT state FROM win_events v WHERE v.pool_key = w.pool_key AND v.spin_id = w.spin_id
+                 ORDER BY sequence DESC LIMIT 1) last ON true
+  LEFT JOIN LATERAL (SELECT actor, approver FROM admin_events e
+                      WHERE e.resource = 'pools/' || p.pool_id || '/wins/' || w.spin_id
+                        AND e.action IN ('ApproveWin', 'RejectWin') AND NOT e.pending
+                      ORDER BY event_number DESC LIMIT 1) a ON true
+ WHERE w.amount_minor > $1 AND w.decide_time >= $2 AND w.decide_time < $3 AND NOT w.shadow
+ ORDER BY w.decide_time, w.spin_id, w.pool_key"""
+CHANGES: Final = """
+SELECT event_time AS time, action, resource, actor, approver, reason, before, after
+  FROM admin_events
+ WHERE NOT pending AND event_time >= $1 AND event_time < $2
+ ORDER BY event_number"""
+
+
 class Meters(NamedTuple):
     """A pool's meters; micros, over its life. `house` is what it added to openings and resets."""
 

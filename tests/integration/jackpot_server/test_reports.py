@@ -1,6 +1,9 @@
 """PR-20 and PR-22: meters and reports are the sums of what was booked and recorded, to the micro."""
 
 import asyncio
+import csv
+import io
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +23,7 @@ from tests.integration.jackpot_server.serving import (
     pool,
     serving,
 )
+from tests.support.command_line import run
 
 ALICE, BOB = (("x-actor", "alice"),), (("x-actor", "bob"),)
 MICROS = 1_000_000
@@ -203,3 +207,35 @@ async def test_a_report_without_a_period_or_of_a_whole_year_is_told_what_is_wron
     ):
         error = await error_of(call)
         assert (error.code, set(error.fields)) == ("INVALID_ARGUMENT", fields)
+
+
+async def test_pr_22_the_commands_show_the_same_as_tables_json_and_csv(client: Client) -> None:
+    await a_history(client)
+    environment = {"JACKPOT_DATABASE_DSN": client.dsn}
+    command = ("jackpot_server", "report")
+    status, said = await run(*command, "meters", "sure", "--json", **environment)
+    assert status == 0, said
+    [line] = json.loads(said)
+    shown = await meters(client, "sure")
+    assert (line["contributions"], line["wins"]) == (shown.contribution_count, shown.win_count)
+    assert line["current_micros"] == int(shown.current_micros)
+    status, said = await run(*command, "operators", "winner", "--csv", **environment)
+    assert status == 0, said
+    rows = list(csv.DictReader(io.StringIO(said)))
+    assert {row["pool"]: int(row["wins"]) for row in rows}["sure"] == 8
+    status, said = await run(*command, "wins", "--above-minor", "49", **environment)
+    assert status == 0, said
+    assert said.count("PAID") == 1
+    assert "HELD" in said
+    status, said = await run(*command, "changes", **environment)
+    assert status == 0, said
+    assert "CorrectPool" in said
+    assert "alice" in said
+    assert "bob" in said
+    for report in (("liability",), ("hours", "winner")):
+        status, said = await run(*command, *report, **environment)
+        assert status == 0, said
+    status, said = await run(*command, "operators", "nobody", **environment)
+    assert (status, "no activity" in said) == (0, True)
+    status, said = await run(*command, "meters", JACKPOT_DATABASE_DSN="postgresql://nobody@127.0.0.1:1/x")
+    assert status == 2
