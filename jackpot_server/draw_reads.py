@@ -11,13 +11,14 @@ from jackpot_server.reads import ReadConnections
 
 # In the order of DrawRecord. One statement, so that no cycle is half open: whoever sees the cycle closed sees
 # the win that closed it. A skipped share made no draw. What a running cycle opened with is in its pool's row,
-# a won one's on its win; either only if the draw was made under the same configuration.
+# a won one's on its win; either only if the draw was made under the same configuration. EXISTS instead of
+# IS NOT NULL would let the planner put every win into a hash table first.
 _DRAW = f"""
 SELECT p.pool_id, s.cycle, c.spin_id, c.client_seed, c.wager_minor, k.config, k.config_sha256,
        s.balance_micros,
        o.cycle_start_micros, o.cycle_start_time, o.cycle_deadline,
        p.cycle > s.cycle OR p.state = {int(Lifecycle.CLOSED)},
-       EXISTS (SELECT FROM wins WHERE pool_key = s.pool_key AND spin_id = s.spin_id),
+       (SELECT spin_id FROM wins WHERE pool_key = s.pool_key AND spin_id = s.spin_id) IS NOT NULL,
        m.key_id, m.commitment, m.commit_time, c.record_time
   FROM contribution_shares s
   JOIN contributions c ON c.spin_id = s.spin_id

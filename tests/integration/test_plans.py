@@ -14,9 +14,11 @@ import pytest
 
 from jackpot_outbox import answer_store
 from jackpot_outbox import store as outbox_store
-from jackpot_server import recall, void_store, win_store
+from jackpot_server import draw_reads, open_wins, pool_reads, recall, void_store, win_store
+from jackpot_server import reads as jackpot_reads
 from jackpot_server import store as jackpot_store
 from service_kit.database import connect
+from spin_server import reads as spin_reads
 from spin_server import store as spin_store
 
 GROW = frozenset(
@@ -54,6 +56,32 @@ JACKPOTS_STATEMENTS = [
     (recall, "READ_ACKNOWLEDGEMENTS"),
 ]
 
+# What callers list and look up, and what is asked in the background again and again.
+SPINS_READS = [
+    (spin_reads, "_SPIN"),
+    (spin_reads, "_SPINS_OF_OPERATOR"),
+    (spin_reads, "_SPINS_OF_USER"),
+    (spin_reads, "_LAST_OF_OPERATOR"),
+    (spin_reads, "_LAST_OF_USER"),
+    (spin_reads, "_ANSWERED"),
+    (spin_reads, "_WALLET"),
+    (spin_reads, "_ENTRIES"),
+    (answer_store, "_MOVE_CURSORS"),
+    (answer_store, "_LEASE_CURSORS"),
+]
+JACKPOTS_READS = [
+    (jackpot_reads, "_LIST_CONTRIBUTIONS"),
+    (jackpot_reads, "_GET_WIN"),
+    (jackpot_reads, "_LIST_WIN_EVENTS"),
+    (jackpot_reads, "_LAST_SEQUENCES"),
+    (jackpot_reads, "_LABELS"),
+    (pool_reads, "_POOLS"),
+    (pool_reads, "_CHANGED_POOLS"),
+    (pool_reads, "_PUBLIC_WINS"),
+    (draw_reads, "_DRAW"),
+    (open_wins, "COUNT_OPEN_WINS"),
+]
+
 
 @pytest.fixture
 async def spins(spins_dsn: str) -> AsyncIterator[asyncpg.Connection]:
@@ -85,6 +113,31 @@ async def test_no_batch_of_contributions_reads_a_table_that_grows(
     jackpots: asyncpg.Connection, module: ModuleType, name: str
 ) -> None:
     assert await whole_reads(jackpots, getattr(module, name)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), SPINS_READS, ids=lambda part: part if isinstance(part, str) else part.__name__
+)
+async def test_no_question_about_spins_reads_a_table_that_grows(
+    spins: asyncpg.Connection, module: ModuleType, name: str
+) -> None:
+    assert await whole_reads(spins, getattr(module, name)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), JACKPOTS_READS, ids=lambda part: part if isinstance(part, str) else part.__name__
+)
+async def test_no_question_about_jackpots_reads_a_table_that_grows(
+    jackpots: asyncpg.Connection, module: ModuleType, name: str
+) -> None:
+    assert await whole_reads(jackpots, getattr(module, name)) == []
+
+
+@pytest.mark.parametrize("limited", sorted(jackpot_reads._LIST_WINS))
+async def test_no_list_of_wins_reads_them_all(
+    jackpots: asyncpg.Connection, limited: tuple[bool, bool]
+) -> None:
+    assert await whole_reads(jackpots, jackpot_reads._LIST_WINS[limited]) == []
 
 
 async def test_three_lookups_joined_by_or_would_be_found(spins: asyncpg.Connection) -> None:
