@@ -2,10 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from time import perf_counter
 from typing import TypeVar
+from uuid import UUID
 
 import grpc
 import grpc.aio
@@ -13,7 +15,16 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[im
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from jackpot_outbox import telemetry, wire
-from jackpot_outbox.rows import AcknowledgementRow, Answer, ContributionRow, Setback, VoidRow, WinPage
+from jackpot_outbox.rows import (
+    AcknowledgementRow,
+    Answer,
+    ContributionRow,
+    HourTotal,
+    RecordedContribution,
+    Setback,
+    VoidRow,
+    WinPage,
+)
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotServiceStub
 
@@ -57,6 +68,9 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
     # Every client its own connection: one that is stuck does not hold the others.
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+_PAGE_SIZE = 1_000
+_IDS_AT_ONCE = 500
 
 # Rows that are converted without giving the event loop to others.
 _CONVERT_AT_ONCE = 100
@@ -123,10 +137,14 @@ class _Method:
         return response
 
 
-_RECORD, _VOID, _ACKNOWLEDGE, _WIN_EVENTS, _SERVER_INFO = map(
-    _Method,
-    ("BatchRecordContributions", "VoidContribution", "AcknowledgeWin", "ListWinEvents", "GetServerInfo"),
-)
+_RECORD = _Method("BatchRecordContributions")
+_VOID = _Method("VoidContribution")
+_ACKNOWLEDGE = _Method("AcknowledgeWin")
+_WIN_EVENTS = _Method("ListWinEvents")
+_TOTALS = _Method("GetContributionTotals")
+_LIST = _Method("ListContributions")
+_GET = _Method("BatchGetContributions")
+_SERVER_INFO = _Method("GetServerInfo")
 
 
 class JackpotClient:
@@ -195,6 +213,44 @@ class JackpotClient:
             return wire.win_page(operator_id, after_sequence, response)
         except ValueError as error:
             raise _not_understood(str(error)) from error
+
+    async def hour_totals(
+        self, operator_id: str, start: datetime, end: datetime, timeout_s: float
+    ) -> list[HourTotal]:
+        """GetContributionTotals: hours without any are left out."""
+        request = pb.GetContributionTotalsRequest(
+            operator_id=operator_id, start_time=wire.timestamp(start), end_time=wire.timestamp(end)
+        )
+        said = await _TOTALS.answer(self._stub.GetContributionTotals(request, timeout=timeout_s))
+        return [wire.hour_total(hour) for hour in said.hours]
+
+    async def missing(self, spin_ids: Sequence[UUID], timeout_s: float) -> list[UUID]:
+        """BatchGetContributions: those of the spins that the jackpot server does not have, in their order."""
+        gone: set[str] = set()
+        for first in range(0, len(spin_ids), _IDS_AT_ONCE):
+            names = [f"contributions/{spin_id}" for spin_id in spin_ids[first : first + _IDS_AT_ONCE]]
+            request = pb.BatchGetContributionsRequest(names=names)
+            said = await _GET.answer(self._stub.BatchGetContributions(request, timeout=timeout_s))
+            gone.update(said.missing_names)
+        return [spin_id for spin_id in spin_ids if f"contributions/{spin_id}" in gone]
+
+    async def contributions(
+        self, operator_id: str, start: datetime, end: datetime, timeout_s: float
+    ) -> AsyncIterator[RecordedContribution]:
+        """ListContributions, page by page."""
+        request = pb.ListContributionsRequest(
+            operator_id=operator_id,
+            start_time=wire.timestamp(start),
+            end_time=wire.timestamp(end),
+            page_size=_PAGE_SIZE,
+        )
+        while True:
+            said = await _LIST.answer(self._stub.ListContributions(request, timeout=timeout_s))
+            for contribution in said.contributions:
+                yield wire.recorded_contribution(contribution)
+            if not said.next_page_token:
+                return
+            request.page_token = said.next_page_token
 
     async def server_info(self, timeout_s: float) -> JackpotServerInfo:
         """GetServerInfo."""

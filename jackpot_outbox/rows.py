@@ -222,3 +222,25 @@ class Booked:
     ended_spins: tuple[UUID, ...] = ()
     # Wins of spins that are not in this database; they were skipped.
     foreign_wins: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HourTotal:
+    """What a jackpot server has of one operator in one hour (UTC) and currency, voided or not."""
+
+    hour: datetime
+    currency_code: str
+    count: int
+    wager_minor: int
+    contributed_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedContribution:
+    """A contribution as a jackpot server has it; without a wager, it was voided before it came."""
+
+    spin_id: UUID
+    currency_code: str
+    wager_minor: int
+    contributed_micros: int
+    record_time: datetime

@@ -13,7 +13,9 @@ from jackpot_outbox.rows import (
     AcknowledgementRow,
     Answer,
     ContributionRow,
+    HourTotal,
     Outcome,
+    RecordedContribution,
     Row,
     Setback,
     VoidRow,
@@ -70,7 +72,7 @@ def contribution_request(row: ContributionRow) -> pb.RecordContributionRequest:
         country_code=row.country_code,
         client_seed=row.client_seed,
         triggered_tiers=row.triggered_tiers,
-        occur_time=_timestamp(row.occur_time),
+        occur_time=timestamp(row.occur_time),
     )
 
 
@@ -80,7 +82,7 @@ def acknowledgement_request(row: AcknowledgementRow) -> pb.AcknowledgeWinRequest
         name=row.win,
         outcome=row.outcome,  # type: ignore[arg-type]
         wallet_entry_id=row.wallet_entry_id,
-        credit_time=_timestamp(row.credit_time),
+        credit_time=timestamp(row.credit_time),
         failure_reason=row.failure_reason,
         event_sequence=row.event_sequence,
     )
@@ -131,6 +133,32 @@ def acknowledgement_answer(row: AcknowledgementRow, response: pb.AcknowledgeWinR
 def void_answer(row: VoidRow, response: pb.VoidContributionResponse) -> Answer:
     """The spin's wins as they are after the void."""
     return Answer(row, wins=_notices(response.contribution.wins))
+
+
+def hour_total(hour: pb.GetContributionTotalsResponse.Hour) -> HourTotal:
+    """One hour of a jackpot server's totals."""
+    return HourTotal(
+        _time(hour.start_time),
+        hour.currency_code,
+        hour.count,
+        hour.wager_minor,
+        int(hour.contributed_micros or "0"),
+    )
+
+
+def recorded_contribution(contribution: pb.Contribution) -> RecordedContribution:
+    """A contribution of a jackpot server's list."""
+    return RecordedContribution(
+        UUID(contribution.spin_id),
+        contribution.wager.currency_code,
+        contribution.wager.amount_minor,
+        sum(
+            share.amount_micros + share.reserve_micros + share.overflow_micros
+            for share in contribution.shares
+            if not share.shadow
+        ),
+        _time(contribution.record_time),
+    )
 
 
 def win_notice(win: pb.Win) -> WinNotice | None:
@@ -201,7 +229,8 @@ def _share_head(pool: str, tier: str) -> str:
     return f'{{"pool": {json.dumps(pool)}, "tier": {json.dumps(tier)}, "amount_micros": '
 
 
-def _timestamp(moment: datetime | None) -> Timestamp | None:
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    """A moment on the wire, to the microsecond."""
     if moment is None:
         return None
     since = moment - _EPOCH

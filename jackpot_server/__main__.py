@@ -24,6 +24,7 @@ from jackpot_server.monitor import Sources, live, once
 from jackpot_server.new_cycles import Begun, KeyWasUsed, begin_new_cycles
 from jackpot_server.probe import ProbePlan
 from jackpot_server.probe import probe as run_probe
+from jackpot_server.reconcile_command import reconcile_command
 from jackpot_server.report_command import cli as report_cli
 from jackpot_server.settings import ApplySettings, JackpotSettings, MigrateSettings
 from jackpot_server.simulate_command import simulate_command
@@ -44,6 +45,7 @@ cli = typer.Typer(
 
 cli.command("audit")(audit_command)
 cli.command("archive")(archive_command)
+cli.command("reconcile")(reconcile_command)
 cli.command("simulate")(simulate_command)
 cli.add_typer(report_cli, name="report")
 

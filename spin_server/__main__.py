@@ -1,4 +1,4 @@
-"""python -m spin_server serve | migrate | probe | audit"""
+"""python -m spin_server serve | migrate | probe | audit | reconcile"""
 
 import asyncio
 from typing import Annotated
@@ -14,6 +14,7 @@ from spin_server.app import SpinServer
 from spin_server.audit_command import audit_command
 from spin_server.probe import ProbePlan
 from spin_server.probe import probe as run_probe
+from spin_server.reconcile_command import reconcile_command
 from spin_server.settings import MigrateSettings, SpinSettings
 
 cli = typer.Typer(
@@ -25,6 +26,7 @@ cli = typer.Typer(
 
 
 cli.command("audit")(audit_command)
+cli.command("reconcile")(reconcile_command)
 
 
 @cli.command()
