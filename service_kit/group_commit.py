@@ -128,7 +128,8 @@ class GroupCommit(Generic[T, R]):
         for index, item in enumerate(items):
             self._take(item, call, index)
         self._wake.set()
-        return await asyncio.shield(call.future)
+        # The future is this caller's alone: cancelled with it, it takes no result, and the items go on.
+        return await call.future
 
     async def close(self) -> None:
         """Refuses new items, waits until everything taken is answered, stops the task."""
