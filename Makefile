@@ -8,7 +8,7 @@ PACKAGES := service_kit jackpot_outbox jackpot_server spin_server devstack
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --use-pep517
 ARGS ?=
 
-.PHONY: help run demo test faults audit simulate bench check format lint types layers protos proto lock clean
+.PHONY: help run demo test faults audit laws simulate bench check format lint types layers protos proto lock clean
 
 help:
 	@echo "Afterspin: progressive jackpots off the spin's path."
@@ -38,6 +38,10 @@ audit: .venv/.installed ## N contributions (a million) audited, then a thousand 
 	  --timeout 3600 -o log_cli=true -o log_cli_level=WARNING
 	@TAMPERINGS=1000 SEED=$(SEED) $(PY) -m pytest tests/integration/jackpot_server/test_audit.py \
 	  tests/integration/spin_server/test_audit.py -k whatever --timeout 3600
+
+laws: .venv/.installed ## N histories (ten thousand) for each law of the engine, and a million events against the reference model
+	@LAWS=$(or $(N),10000) SIMULATED_EVENTS=$(or $(EVENTS),1000000) $(PY) -m pytest -n 2 --timeout 7200 \
+		tests/unit/jackpot_server/test_laws.py tests/simulation
 
 simulate: .venv/.installed ## N draws (ten million) by the code that decides, and whether they are fair; repeated by the key shown
 	@$(PY) -m jackpot_server simulate --draws $(or $(N),10000000)

@@ -1,31 +1,37 @@
-"""Laws that hold for every configuration and every history."""
+"""Laws that hold for every configuration and every history; LAWS=10000 examples of each in a long run."""
 
 import ast
 import inspect
+import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jackpot_server import domain
-from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome
+from jackpot_server.domain.admin_commands import ApproveWin, HoldWin, RejectWin
+from jackpot_server.domain.commands import Acknowledge, Contribute, Outcome, Void
 from jackpot_server.domain.decision import (
     Answer,
 )
-from jackpot_server.domain.facts import Account, Acknowledged, Entry, Recorded, WinState
-from jackpot_server.domain.pool import Lifecycle, MustHitBy, Odds, PoolConfig
+from jackpot_server.domain.facts import Account, Acknowledged, Entry, Recorded, Voided, WinState
+from jackpot_server.domain.pool import GameSays, Lifecycle, MustDropBy, MustHitBy, Odds, PoolConfig, Trigger
 from service_kit import money
 from service_kit.money import MICROS, whole_minor
-from tests.support.engine import Engine, credited, cycles_won, not_credited, pool_config, spin
+from tests.support.engine import START, Engine, credited, cycles_won, not_credited, pool_config, spin, voided
 
+EXAMPLES = int(os.environ.get("LAWS") or 120)
 POOLS = ("mini", "minor", "major")
 WAGERS = st.one_of(st.integers(1, 500), st.sampled_from([1, 10_000, 10**12]))
 
 
 @st.composite
-def configs(draw: st.DrawFn) -> PoolConfig:
+def configs(draw: st.DrawFn, *, has_clock: bool = True) -> PoolConfig:
+    """Any configuration; without `has_clock`, one that falls without looking at it."""
     reset = draw(st.integers(1, 2000))
     contribution_ppm = draw(st.integers(1, 500_000))
     others: dict[str, object] = {
@@ -33,13 +39,23 @@ def configs(draw: st.DrawFn) -> PoolConfig:
         "min_wager_minor": draw(st.sampled_from([0, 0, 5])),
         "max_contribution_minor": draw(st.sampled_from([0, 0, 0, 40])),
         "overflow_limit_minor": draw(st.sampled_from([0, 0, 3, 700])),
+        "hold_wins_above_minor": draw(st.sampled_from([0, reset, reset + 100])),
     }
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["odds", "amount", "game", "moment" if has_clock else "odds"]))
+    trigger: Trigger
+    if kind == "amount":
         ceiling = reset + draw(st.integers(1, 300))
-        trigger: Odds | MustHitBy = MustHitBy(draw(st.integers(1, ceiling)), ceiling)
+        trigger = MustHitBy(draw(st.integers(1, ceiling)), ceiling)
     else:
-        trigger = Odds(draw(st.integers(1, 60)), draw(st.integers(1, 200)))
         others["ceiling_minor"] = draw(st.sampled_from([0, reset + 1, reset + 200]))
+        if kind == "odds":
+            trigger = Odds(draw(st.integers(1, 60)), draw(st.integers(1, 200)))
+        elif kind == "moment":
+            trigger = MustDropBy(
+                draw(st.integers(2, 30)), START + timedelta(seconds=draw(st.integers(-9, 9)))
+            )
+        else:
+            trigger = GameSays()
     return pool_config(trigger, contribution_ppm=contribution_ppm, reset_minor=reset, **others)
 
 
@@ -51,6 +67,14 @@ class Said:
     outcome: Outcome
     entry: str
     is_late: bool
+
+
+@dataclass(frozen=True)
+class DecidedBy:
+    """What people do with the win that is `index`-th when they do it."""
+
+    index: int
+    what: type[HoldWin] | type[ApproveWin] | type[RejectWin]
 
 
 @dataclass(frozen=True)
@@ -67,12 +91,21 @@ contributions = st.builds(
     wager_minor=WAGERS,
     operator_id=st.sampled_from(["one", "two"]),
     client_seed=st.sampled_from(["", "lucky"]),
+    triggered_tiers=st.sampled_from([(), (), (), ("MAJOR",)]),
+)
+voids = st.builds(
+    lambda number, pools, operator: voided(number, *pools, operator_id=operator),
+    st.integers(1, 70),
+    st.lists(st.sampled_from(sorted(POOLS)), unique=True, max_size=2).map(sorted),
+    st.sampled_from(["one", "two"]),
 )
 steps = st.one_of(
     contributions,
     contributions,
     contributions,
     st.builds(Said, st.integers(0, 50), st.sampled_from(Outcome), st.sampled_from(["a", "b"]), st.booleans()),
+    voids,
+    st.builds(DecidedBy, st.integers(0, 50), st.sampled_from([HoldWin, ApproveWin, RejectWin])),
     st.builds(Changed, st.sampled_from(POOLS), configs()),
     st.tuples(st.sampled_from(POOLS), st.sampled_from([Lifecycle.ACTIVE, Lifecycle.PAUSED])),
 )
@@ -101,8 +134,13 @@ def play(history: History) -> Iterator[tuple[Engine, object, list[Answer]]]:
 
 def play_one(engine: Engine, step: object) -> list[Answer]:
     match step:
-        case Contribute():
+        case Contribute() | Void():
             return engine.submit(step)
+        case DecidedBy(index, what):
+            wins = list(engine.wins.values())
+            if wins:
+                win = wins[index % len(wins)]
+                engine.change(what(win.pool_id, win.spin_id))
         case Said():
             command = acknowledgement(engine, step)
             return [] if command is None else engine.submit(command)
@@ -134,17 +172,20 @@ def check_conservation(engine: Engine) -> None:
         assert pool.reserve_micros == engine.balance(Account.RESERVE, pool_id)
         assert pool.overflow_micros == engine.balance(Account.OVERFLOW, pool_id)
         assert min(pool.current_micros, pool.reserve_micros, pool.overflow_micros) >= 0
+    assert sum(entry.amount_micros for entry in engine.entries) == 0
     for decision in engine.decisions:
         assert sum(entry.amount_micros for entry in decision.entries) == 0
-    shares = [share for first in engine.recorded.values() for share in first.contribution.shares]
+    kept = [first.contribution for spin_id, first in engine.recorded.items() if spin_id not in engine.voids]
+    shares = [share for contribution in kept for share in contribution.shares]
     assert engine.funding() == sum(share[3] + share[4] + share[5] for share in shares)
-    paid = sum(win.amount_minor for win in engine.wins.values() if win.state is WinState.PAID) * MICROS
-    won = sum(win.amount_minor for win in engine.wins.values()) * MICROS
-    assert engine.balance(Account.WINS_PAID) == paid
-    assert engine.balance(Account.WINS_PAYABLE) == won - paid
+    owed: Counter[WinState] = Counter()
+    for win in engine.wins.values():
+        owed[win.state] += win.amount_minor * MICROS
+    assert engine.balance(Account.WINS_PAID) == owed[WinState.PAID]
+    assert engine.balance(Account.WINS_PAYABLE) == owed[WinState.PAYABLE] + owed[WinState.HELD]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(histories)
 def test_pr_02_no_micro_is_made_or_lost(history: History) -> None:
     engine = history.engine()
@@ -153,7 +194,7 @@ def test_pr_02_no_micro_is_made_or_lost(history: History) -> None:
     check_conservation(engine)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(histories)
 def test_pr_04_the_displayed_amount_never_falls_within_a_cycle(history: History) -> None:
     shown: dict[tuple[str, int], int] = {}
@@ -165,7 +206,7 @@ def test_pr_04_the_displayed_amount_never_falls_within_a_cycle(history: History)
             shown[pool_id, pool.cycle] = minor
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(histories)
 def test_a_cycle_opens_at_its_reset_or_above_and_is_won_once(history: History) -> None:
     for engine, _, _ in play(history):
@@ -182,15 +223,16 @@ def test_a_cycle_opens_at_its_reset_or_above_and_is_won_once(history: History) -
         )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(histories)
 def test_whatever_was_answered_is_answered_again_and_changes_nothing(history: History) -> None:
     engine = history.engine()
     for engine, _, _ in play(history):  # noqa: B007
         pass
     states, entries, events = dict(engine.states), list(engine.entries), dict(engine.events)
-    commands = [first.contribution.command for first in engine.recorded.values()]
-    for first, again in zip(list(engine.recorded.values()), engine.submit(*commands), strict=True):
+    arrived = [first for first in engine.recorded.values() if first.contribution.command.wager_minor]
+    commands = [first.contribution.command for first in arrived]
+    for first, again in zip(arrived, engine.submit(*commands), strict=True):
         assert isinstance(again, Recorded)
         assert again.replayed
         assert again.contribution == first.contribution
@@ -200,17 +242,20 @@ def test_whatever_was_answered_is_answered_again_and_changes_nothing(history: Hi
         assert list(again.wins) == [engine.wins[win.pool_id, win.spin_id] for win in first.wins]
     for said in [command for commands in engine.said.values() for command in commands]:
         engine.submit(said)
+    for answer in engine.submit(*engine.voids.values()):
+        assert isinstance(answer, Voided)
+        assert answer.replayed
     assert (engine.states, engine.entries, engine.events) == (states, entries, events)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(
-    st.tuples(configs(), configs(), configs()),
-    st.lists(contributions, min_size=20, max_size=80),
+    st.tuples(*[configs(has_clock=False)] * 3),
+    st.lists(st.one_of(contributions, contributions, contributions, voids), min_size=20, max_size=80),
     st.lists(st.integers(1, 80), min_size=1, max_size=20),
 )
 def test_any_split_into_batches_gives_the_same_decisions(
-    of_pools: tuple[PoolConfig, ...], commands: list[Contribute], sizes: list[int]
+    of_pools: tuple[PoolConfig, ...], commands: list[Contribute | Void], sizes: list[int]
 ) -> None:
     whole, split = (Engine(dict(zip(POOLS, of_pools, strict=True))) for _ in range(2))
     one = whole.submit(*commands)
@@ -226,10 +271,14 @@ def test_any_split_into_batches_gives_the_same_decisions(
 
 def _decided(answer: Answer) -> object:
     """What was decided, without the clock and without whether it was the first time."""
-    if not isinstance(answer, Recorded):
+    if not isinstance(answer, Recorded | Voided):
         return answer
-    wins = [(win.pool_id, win.cycle, win.amount_minor, win.proof, win.event_sequence) for win in answer.wins]
-    return answer.contribution.command, list(answer.contribution.shares), wins
+    wins = [
+        (win.pool_id, win.cycle, win.amount_minor, win.proof, win.state, win.event_sequence)
+        for win in answer.wins
+    ]
+    contribution = answer.contribution
+    return contribution.command, contribution.state, list(contribution.shares), wins
 
 
 def _amounts(engine: Engine, pool_id: str) -> tuple[int, ...]:
@@ -245,7 +294,7 @@ def _totals(engine: Engine) -> dict[object, int]:
     return totals
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(histories)
 def test_pr_17_pr_18_events_are_gapless_and_states_only_move_as_allowed(history: History) -> None:
     engine = history.engine()
@@ -255,6 +304,10 @@ def test_pr_17_pr_18_events_are_gapless_and_states_only_move_as_allowed(history:
                 assert answer.win == engine.wins[answer.win.pool_id, answer.win.spin_id]
     allowed = {
         (None, WinState.PAYABLE),
+        (None, WinState.HELD),
+        (WinState.HELD, WinState.HELD),
+        (WinState.HELD, WinState.PAYABLE),
+        (WinState.HELD, WinState.REJECTED),
         (WinState.PAYABLE, WinState.PAID),
         (WinState.PAYABLE, WinState.HELD),
         (WinState.HELD, WinState.PAID),
@@ -281,7 +334,7 @@ def test_pr_05_no_float_is_written_or_declared_in_the_engine() -> None:
             assert not (isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div)), where
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(histories)
 def test_pr_05_every_number_of_a_decision_is_an_int(history: History) -> None:
     engine = history.engine()
