@@ -33,7 +33,10 @@ class OutboxSettings(ProcessSettings):
         description="rows in memory, waiting, sent or being booked; more are left to the relay",
     )
     acknowledgements_in_flight: int = Field(
-        default=16, ge=1, le=1_000, description="acknowledgements sent or being booked at the same time"
+        default=16,
+        ge=1,
+        le=1_000,
+        description="voids and acknowledgements sent or being booked at the same time",
     )
     lease_ms: int = Field(
         default=5_000, ge=600, le=600_000, description="how long a row that a relay took is its own"

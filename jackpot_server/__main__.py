@@ -72,6 +72,7 @@ def apply_command(
     file: Annotated[Path, typer.Argument(help="a jackpots.toml")],
     reason: Annotated[str, typer.Option(help="why, for the record of configurations")] = "",
     actor: Annotated[str, typer.Option(help="who, for the record of configurations")] = "",
+    approver: Annotated[str, typer.Option(help="who agreed to it, for the record of configurations")] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="only show the plan; status 2 if there is something to do")
     ] = False,
@@ -84,7 +85,9 @@ def apply_command(
     settings = load(ApplySettings)
     try:
         plan = asyncio.run(
-            _apply(settings, file, actor or _who_runs_this(), reason or f"apply {file.name}", dry_run)
+            _apply(
+                settings, file, actor or _who_runs_this(), approver, reason or f"apply {file.name}", dry_run
+            )
         )
     except config.InvalidConfig as invalid:
         for problem in invalid.problems:
@@ -217,11 +220,19 @@ def _run_or_say_why(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(1) from None
 
 
-async def _apply(settings: ApplySettings, file: Path, actor: str, reason: str, dry_run: bool) -> Plan:
+async def _apply(
+    settings: ApplySettings, file: Path, actor: str, approver: str, reason: str, dry_run: bool
+) -> Plan:
     pools = config.read_file(file)
     async with _owners_connection(settings, "jackpot_server apply") as connection:
         return await apply(
-            connection, pools, settings.read_root_keys(), actor=actor, reason=reason, dry_run=dry_run
+            connection,
+            pools,
+            settings.read_root_keys(),
+            actor=actor,
+            approver=approver,
+            reason=reason,
+            dry_run=dry_run,
         )
 
 

@@ -1,10 +1,13 @@
 """Brings the pools of the database to what a `jackpots.toml` says, in one transaction; or only says how."""
 
+import json
 from collections.abc import Mapping
+from uuid import uuid4
 
 import asyncpg
 
-from jackpot_server import catalog_store
+from jackpot_server import admin_store, catalog_store
+from jackpot_server.admin_store import AdminEvent
 from jackpot_server.catalog_store import KnownPool
 from jackpot_server.chains import append_batch, open_batch
 from jackpot_server.config import InvalidConfig
@@ -14,7 +17,7 @@ from jackpot_server.domain.decision import (
 from jackpot_server.domain.evidence import POOLS, Evidence
 from jackpot_server.domain.facts import Account, Batch, EntryKind
 from jackpot_server.domain.ledger import Ledger
-from jackpot_server.domain.plan import Plan, plan
+from jackpot_server.domain.plan import Plan, PoolChange, plan
 from jackpot_server.domain.pool import Lifecycle, PoolConfig, PoolState
 from jackpot_server.keys import RootKeys
 from jackpot_server.seeds import CommittedSeeds
@@ -28,12 +31,14 @@ async def apply(
     *,
     actor: str,
     reason: str,
+    approver: str = "",
     dry_run: bool = False,
 ) -> Plan:
     """Does what the plan says in one transaction, or nothing of it; nothing at all with `dry_run`.
 
     A new pool is active and opens at its reset, which the house funds; the seeds of its first cycles are
-    committed. A changed one gets a new configuration version. Servers notice with their next batch. Raises
+    committed. A changed one gets a new configuration version. Each is in the audit trail of changes, with who
+    did it, who `approver` was and why (PR-08). Servers notice with their next batch. Raises
     InvalidConfig for what cannot be changed, else what asyncpg raises.
     """
     async with connection.transaction():
@@ -46,8 +51,10 @@ async def apply(
         change = _Change(connection, await open_batch(connection), actor, reason)
         for new in planned.created:
             await change.create(new.pool_id, wanted[new.pool_id], root_keys)
+            await change.note(new, approver)
         for changed in planned.changed:
             await change.configure(pools[changed.pool_id], wanted[changed.pool_id])
+            await change.note(changed, approver)
         await catalog_store.bump(connection)
         await change.record()
     return planned
@@ -86,6 +93,24 @@ class _Change:
         self._states.append(
             await catalog_store.point_to_config(self._connection, self._batch, known.pool_key, version)
         )
+
+    async def note(self, change: PoolChange, approver: str) -> None:
+        """Adds to the trail of what people change; every application is a request of its own."""
+        after = json.dumps(change.after, sort_keys=True, ensure_ascii=False)
+        event = AdminEvent(
+            request_id=uuid4(),
+            action="apply",
+            resource=f"pools/{change.pool_id}",
+            fields=after,
+            actor=self._actor,
+            approver=approver,
+            reason=self._reason,
+            before=json.dumps(change.before, sort_keys=True, ensure_ascii=False),
+            after=after,
+            pending=False,
+            standing="",
+        )
+        await admin_store.insert_event(self._connection, self._batch, self._evidence, event)
 
     async def record(self) -> None:
         """Books what the new pools opened with, then appends the batch to its audit chain."""

@@ -86,10 +86,8 @@ def update(
         needs_two=any(each.field in _GUARDED for each in fields),
         pools=[after],
         config=config,
-        before={each.field: _plain(each.before) for each in fields},
-        after={
-            each.field: {"value": _plain(each.after), "takes_effect": each.effect.value} for each in fields
-        },
+        before=planned.changed[0].before,
+        after=planned.changed[0].after,
     )
 
 
@@ -239,13 +237,6 @@ def _shown(state: PoolState) -> dict[str, Any]:
         "reserve_micros": state.reserve_micros,
         "overflow_micros": state.overflow_micros,
     }
-
-
-def _plain(value: Any) -> Any:
-    """JSON's own kinds stay, anything else becomes its text."""
-    if isinstance(value, tuple):
-        return list(value)
-    return value if isinstance(value, int | str | bool) else repr(value)
 
 
 def _closed(state: PoolState) -> Refused:

@@ -31,6 +31,19 @@ class PoolChange(NamedTuple):
     pool_id: str
     fields: tuple[FieldChange, ...]
 
+    @property
+    def before(self) -> dict[str, Any]:
+        """What the fields are, for the audit trail; nothing of a new pool."""
+        return {each.field: _plain(each.before) for each in self.fields if each.before is not None}
+
+    @property
+    def after(self) -> dict[str, Any]:
+        """What they will be, and from when on."""
+        return {
+            each.field: {"value": _plain(each.after), "takes_effect": each.effect.value}
+            for each in self.fields
+        }
+
 
 class Configured(NamedTuple):
     """A pool as it is: its newest configuration, and the one whose rates and odds its cycle keeps."""
@@ -119,3 +132,10 @@ def _crowding(known: Mapping[str, Configured], wanted: Mapping[str, PoolConfig])
     if not pool_ids:
         return []
     return [f"pools: one spin would take part in {len(pool_ids)} pools at once: {', '.join(pool_ids)}"]
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own kinds stay, anything else becomes its text."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, int | str | bool) else repr(value)

@@ -143,7 +143,8 @@ async def test_pr_08_every_change_is_in_the_trail_with_both_people_before_and_af
     listed = await client.admin.ListAuditEvents(
         pb.ListAuditEventsRequest(resource="pools/one"), metadata=ALICE
     )
-    done, waiting = listed.events
+    done, waiting, applied = listed.events
+    assert applied.action == "apply", "how the pool came to be"
     assert (waiting.pending, waiting.actor, waiting.approver) == (True, "alice", "")
     assert (done.pending, done.actor, done.approver, done.reason) == (False, "alice", "bob", "because")
     assert (done.action, done.request_id) == ("CorrectPool", request.request_id)
@@ -163,7 +164,9 @@ async def test_the_trail_is_paged_newest_first(client: Client) -> None:
         token = page.next_page_token
         if not token:
             break
-    assert seen == ["pools/one", "pools/two", "pools/one"]
+    # Before them, the three that were applied.
+    assert seen[:3] == ["pools/one", "pools/two", "pools/one"]
+    assert len(seen) == 6
 
 
 async def test_pr_09_a_closed_pool_leaves_everything_to_another_one(client: Client) -> None:

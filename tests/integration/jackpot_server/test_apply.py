@@ -1,6 +1,7 @@
 """`apply`: pools come to be, change and stay, all of a file or nothing."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import asyncpg
@@ -49,6 +50,27 @@ async def test_a_new_pool_opens_at_its_reset_funded_by_the_house(jackpots_dsn: s
             (2, 1, 2, 5_000_000_000),
         ]
         assert await findings(look) == []
+    finally:
+        await look.close()
+
+
+async def test_pr_08_what_is_applied_is_in_the_trail_of_changes(jackpots_dsn: str) -> None:
+    look = await connect(jackpots_dsn, application_name="test")
+    try:
+        await apply_all(look, dict(POOLS))
+        other = {**POOLS, "grand": replace(POOLS["grand"], contribution_ppm=444)}
+        await apply(look, other, ROOT_KEYS, actor="alice", approver="bob", reason="campaign")
+        await apply(look, other, ROOT_KEYS, actor="alice", approver="bob", reason="the same again")
+        events = await look.fetch("SELECT * FROM admin_events ORDER BY event_number")
+        assert [(event["resource"], event["actor"]) for event in events] == [
+            ("pools/mini", "somebody"), ("pools/grand", "somebody"), ("pools/grand", "alice"),
+        ]  # fmt: skip
+        last = events[-1]
+        assert (last["action"], last["approver"], last["reason"]) == ("apply", "bob", "campaign")
+        assert json.loads(last["before"]) == {"contribution_ppm": 333}
+        assert json.loads(last["after"]) == {
+            "contribution_ppm": {"value": 444, "takes_effect": "with the next cycle"}
+        }
     finally:
         await look.close()
 
