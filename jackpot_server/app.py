@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from functools import partial
 
+import asyncpg
+
 from jackpot_server.admin_service import JackpotAdminService
 from jackpot_server.administration import Administration
 from jackpot_server.board import PoolBoard
@@ -23,6 +25,7 @@ from jackpot_server.snapshots import SnapshotWriter
 from jackpot_server.watch import PoolWatch
 from jackpot_server.win_feed import WinFeed
 from jackpot_server.wire import answers
+from jackpot_server.witness import assert_remembered, read_heads_of
 from protos.jackpot.v1 import jackpot_pb2_grpc
 from service_kit.first_contact import wait_until_servable
 from service_kit.migrate import assert_migrated
@@ -87,8 +90,7 @@ class JackpotServer:
 
     async def start(self) -> None:
         """Waits for the database, looks whether it may be served, starts the parts that write."""
-        has_schema = partial(assert_migrated, package="jackpot_server")
-        await wait_until_servable(self._settings, "jackpot_server", has_schema)
+        await wait_until_servable(self._settings, "jackpot_server", self._assert_servable)
         await self._connections.open()
         await self._committer.start()
         self._administration.start()
@@ -111,6 +113,11 @@ class JackpotServer:
         if self._cache is not None:
             await self._cache.close()
         await self._connections.close()
+
+    async def _assert_servable(self, connection: asyncpg.Connection) -> None:
+        await assert_migrated(connection, "jackpot_server")
+        if self._settings.witness_file is not None:
+            await assert_remembered(connection, read_heads_of(self._settings.witness_file))
 
     def _show(self, views: Sequence[PoolView]) -> None:
         if self._snapshots is not None:

@@ -115,6 +115,10 @@ class JackpotSettings(RootKeySettings, ServerSettings):
     max_waiting: int = Field(
         default=20_000, ge=1, le=1_000_000, description="commands that may wait; more are OVERLOADED"
     )
+    witness_file: Path | None = Field(
+        default=None,
+        description="audit heads that another database keeps; one that lacks them is not served",
+    )
     watch_max_streams: int = Field(
         default=2_000, ge=1, le=100_000, description="open WatchPools streams; more are TOO_MANY_STREAMS"
     )

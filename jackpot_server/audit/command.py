@@ -1,7 +1,6 @@
 """python -m jackpot_server audit."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from jackpot_server.archive import Damaged
 from jackpot_server.audit.audit import audit
 from jackpot_server.domain.evidence import AuditHead
 from jackpot_server.settings import ApplySettings, AuditSettings
+from jackpot_server.witness import read_heads
 from service_kit import database, migrate
 from service_kit.audit_report import Audit, progress_bar
 from service_kit.errors import StartRefused
@@ -72,15 +72,3 @@ async def _audit(
                 )
     finally:
         await connection.close()
-
-
-def read_heads(text: str) -> list[AuditHead]:
-    """Heads from JSON lines: `{"chain": 1, "sequence": 7, "sha256": "…"}`. ValueError names a wrong line."""
-    heads = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            head = json.loads(line)
-            heads.append(AuditHead(int(head["chain"]), int(head["sequence"]), bytes.fromhex(head["sha256"])))
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"line {number} is not an audit head") from None
-    return heads

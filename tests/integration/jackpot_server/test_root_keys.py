@@ -195,3 +195,34 @@ async def test_the_keys_command_says_when_the_old_key_may_go(jackpots_dsn: str) 
     assert "root-2: configured, commits to new cycles; needed: 34" in ran.stdout
     for secret in (ROOT_KEY, NEW_KEY):
         assert secret not in ran.stdout + ran.stderr
+
+
+async def test_pr_13_a_database_that_forgot_what_another_one_has_seen_is_not_served(
+    jackpots_dsn: str, tmp_path: Path
+) -> None:
+    witness = tmp_path / "heads.jsonl"
+    async with serving(jackpots_dsn, pools=SURE) as client:
+        heads = [(await client.record()).contribution.audit_head for _ in range(3)]
+    witness.write_text("".join(map(line_of, heads)))
+    async with serving(jackpots_dsn, pools=None, witness_file=witness) as client:
+        later = (await client.record()).contribution.audit_head
+    witness.write_text(line_of(later))
+    look = await asyncpg.connect(jackpots_dsn)
+    try:
+        # As a backup from before the last answer has it.
+        await look.execute(
+            "DELETE FROM batches WHERE chain = $1 AND sequence = $2", later.chain, later.sequence
+        )
+    finally:
+        await look.close()
+    with pytest.raises(StartRefused, match=f"record {later.sequence} of audit chain {later.chain}"):
+        async with serving(jackpots_dsn, pools=None, witness_file=witness):
+            pass
+    witness.write_text("nonsense")
+    with pytest.raises(StartRefused, match="line 1 is not an audit head"):
+        async with serving(jackpots_dsn, pools=None, witness_file=witness):
+            pass
+
+
+def line_of(head: pb.AuditHead) -> str:
+    return json.dumps({"chain": head.chain, "sequence": head.sequence, "sha256": head.sha256.hex()}) + "\n"

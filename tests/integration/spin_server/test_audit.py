@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from jackpot_outbox.rows import Answer, Booking, ContributionRow
-from jackpot_server.audit.command import read_heads
+from jackpot_server.witness import read_heads
 from service_kit.audit_report import Audit
 from spin_server.audit import audit
 from tests.integration.spin_server import tampering
