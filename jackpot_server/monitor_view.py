@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING
 
 from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.panel import Panel
@@ -11,12 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jackpot_server import narration
+from jackpot_server.monitor_picture import Picture
+from jackpot_server.scrape import Times
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from service_kit.money import MICROS, format_minor
-
-if TYPE_CHECKING:
-    from jackpot_server.monitor import Picture
-    from jackpot_server.scrape import Times
 
 # The rest of the 24 lines is for what is always there.
 MOST_POOLS = 6
@@ -27,7 +24,7 @@ _COLOURS = {"spins": "cyan", "contributions": "green", "wins": "yellow"}
 _ACTIVE = pb.Pool.STATE_ACTIVE
 
 
-def render(picture: "Picture", size: ConsoleDimensions) -> RenderableType:
+def render(picture: Picture, size: ConsoleDimensions) -> RenderableType:
     """The whole picture, no wider than `size`."""
     width = min(size.width, WIDEST)
     below = Table.grid(expand=True, padding=(0, 0))
@@ -41,7 +38,7 @@ def render(picture: "Picture", size: ConsoleDimensions) -> RenderableType:
     return frame
 
 
-def _header(picture: "Picture") -> Text:
+def _header(picture: Picture) -> Text:
     rates = picture.per_second
     return Text.assemble(
         (" AFTERSPIN ", "bold reverse"),
@@ -52,7 +49,7 @@ def _header(picture: "Picture") -> Text:
     )
 
 
-def _last_minute(picture: "Picture", width: int) -> Text:
+def _last_minute(picture: Picture, width: int) -> Text:
     """A bar per look for each rate, the highest one full; the newest is the rightmost."""
     line = Text(no_wrap=True)
     each = width // len(_COLOURS) - 1
@@ -70,7 +67,7 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(_BARS[ceil(value / largest * (len(_BARS) - 1))] for value in values)
 
 
-def _pools(picture: "Picture") -> RenderableType:
+def _pools(picture: Picture) -> RenderableType:
     pools = picture.look.pools
     if pools is None:
         return Panel(Text("the jackpot server does not answer", style="bold red"), title="pools")
@@ -117,7 +114,7 @@ def _bar(pool: pb.Pool) -> RenderableType:
     return ProgressBar(total=way, completed=min(come, way), width=BAR_WIDTH)
 
 
-def _paths(picture: "Picture") -> Panel:
+def _paths(picture: Picture) -> Panel:
     table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
     table.add_column("path", no_wrap=True)
     for column in ("per s", "p50 ms", "p99 ms"):
@@ -132,7 +129,7 @@ def _paths(picture: "Picture") -> Panel:
     )
 
 
-def _health(picture: "Picture") -> Panel:
+def _health(picture: Picture) -> Panel:
     gauges, look = picture.gauges, picture.look
     table = Table.grid(padding=(0, 1))
     table.add_column(style="dim", no_wrap=True)
@@ -160,7 +157,7 @@ def _health(picture: "Picture") -> Panel:
     return Panel(table, title="health")
 
 
-def _events(picture: "Picture") -> Panel:
+def _events(picture: Picture) -> Panel:
     lines = Text(no_wrap=True, overflow="ellipsis")
     for win in picture.look.wins or ():
         amount = narration.amount(win.amount.amount_minor * MICROS, win.amount.currency_code)
