@@ -142,8 +142,8 @@ async def baseline(name: str, stack: Stack, spins_dsn: str, **settings: str) -> 
         "SPIN_LISTEN": address,
         "SPIN_DATABASE_DSN": spins_dsn,
         # One row's lock is waited for by everybody else.
-        "SPIN_DATABASE_LOCK_TIMEOUT_MS": "30000",
-        "SPIN_DATABASE_STATEMENT_TIMEOUT_MS": "30000",
+        "SPIN_DATABASE_LOCK_TIMEOUT_MS": "60000",
+        "SPIN_DATABASE_STATEMENT_TIMEOUT_MS": "120000",
         "SPIN_GAMES_FILE": str(stack.template.games),
         "SPIN_ENVIRONMENT": "bench",
         "SPIN_METRICS_PORT": "0",

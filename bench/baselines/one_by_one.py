@@ -24,12 +24,8 @@ from spin_server.wire import answers, requests
 # More of them only queue for the same two cores; docs/performance.md has what was tried.
 CONNECTIONS: Final = int(os.environ.get("BASELINE_CONNECTIONS", "16"))
 
-# Tuned as the product is: each statement is planned once, by keys. Whoever waits for a hot row waits on: with
-# 256 spins in flight that is more than the seconds after which the product gives a row up for locked.
-_SESSION = (
-    "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; "
-    "SET statement_timeout = '2min'; SET lock_timeout = '2min'"
-)
+# Tuned as the product is: each statement is planned once, by keys.
+_PLAN_BY_KEY = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
 _IS_KNOWN = "SELECT EXISTS (SELECT FROM spins WHERE spin_id = $1)"
 _LOCK_WALLET = """
 SELECT clock_timestamp(), wallet_id, operator_id, user_id, currency_code, balance_minor, entry_count, is_test,
@@ -59,7 +55,7 @@ class Connections:
         """Opens all of them."""
         for _ in range(CONNECTIONS):
             connection = await self._connect()
-            await connection.execute(_SESSION)
+            await connection.execute(_PLAN_BY_KEY)
             self._free.append(connection)
 
     async def close(self) -> None:
