@@ -39,6 +39,7 @@ class Bookkeeper:
             _transact,
             lock_keys=_wins_of,
             max_batch=_MAX_BATCH,
+            more_waits=lambda: self._group.waiting > 0,
         )
         self._group: GroupCommit[Booking, Booked] = GroupCommit(
             self._writer.write, key=_itself, max_batch=_MAX_BATCH, max_waiting=_MAX_WAITING, name="bookings"

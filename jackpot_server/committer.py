@@ -49,6 +49,7 @@ class Committer:
             lock_keys=self._transaction.pool_keys,
             max_batch=max_batch,
             committed=self._transaction.committed,
+            more_waits=lambda: self._group.waiting > 0,
         )
         self._group: GroupCommit[Command, Answer] = GroupCommit(
             self._write,

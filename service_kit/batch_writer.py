@@ -39,10 +39,13 @@ class _LockedError(Exception):
 class _Lane(Generic[T, R]):
     """One connection, and the ladder of what to try next when a batch fails on it."""
 
-    def __init__(self, writer: "BatchWriter[T, R]", name: str) -> None:
+    def __init__(self, writer: "BatchWriter[T, R]", name: str, more_waits: Callable[[], bool]) -> None:
         self._writer = writer
         self._name = name
+        self._more_waits = more_waits
         self._connection: asyncpg.Connection | None = None
+        # The last COMMIT began the next transaction, which has done nothing yet.
+        self._has_begun = False
 
     async def write(self, items: list[T]) -> list[R | Exception | Later]:
         """``results[i]`` for ``items[i]``; raises ``_LockedError`` when a lock could not be had."""
@@ -85,15 +88,22 @@ class _Lane(Generic[T, R]):
         self, items: list[T], must_write: bool, attempt: "_Attempt"
     ) -> list[R | Exception | Later]:
         if self._connection is None or self._connection.is_closed():
+            self._has_begun = False
             self._connection = await asyncio.wait_for(self._writer.connect(), self._writer.attempt_timeout_s)
         connection = self._connection
         # A black hole is left by ending the connection: every pending call on it then fails at once.
         watchdog = asyncio.get_running_loop().call_later(self._writer.attempt_timeout_s, connection.terminate)
         try:
-            await connection.execute("BEGIN")
+            if not self._has_begun:
+                await connection.execute("BEGIN")
+            self._has_begun = False
             results = list(await self._writer.transact(connection, items, must_write))
             attempt.committing = True
-            await connection.execute("COMMIT")
+            if self._more_waits():
+                await connection.execute("COMMIT AND CHAIN")
+                self._has_begun = True
+            else:
+                await connection.execute("COMMIT")
             self._tell(connection)
             return results
         finally:
@@ -130,6 +140,12 @@ class _Lane(Generic[T, R]):
         finally:
             watchdog.cancel()
 
+    async def settle(self) -> None:
+        """Ends a transaction that was begun for a batch that did not come."""
+        if self._has_begun:
+            self._has_begun = False
+            await self._roll_back()
+
     def drop_connection(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
@@ -142,6 +158,10 @@ class _Lane(Generic[T, R]):
 
 def _do_nothing(_connection: asyncpg.Connection) -> None:
     pass
+
+
+def _nothing_waits() -> bool:
+    return False
 
 
 class _Attempt:
@@ -176,6 +196,9 @@ class BatchWriter(Generic[T, R]):
     ``committed(connection)`` is told of each COMMIT that was answered: what the last ``transact`` on that
     connection did is durable. It must neither block nor raise.
 
+    ``more_waits()`` says whether another batch follows at once: then COMMIT AND CHAIN begins its transaction,
+    which saves a round trip.
+
     ``lock_keys(item)`` names the rows that an item locks. Items that stand behind a locked row get
     DATABASE_UNAVAILABLE after ``outcome_deadline_s``; at most ``max_slow`` of them wait.
 
@@ -194,6 +217,7 @@ class BatchWriter(Generic[T, R]):
         attempt_timeout_s: float = 3.0,
         max_slow: int = 10_000,
         committed: Callable[[asyncpg.Connection], None] | None = None,
+        more_waits: Callable[[], bool] | None = None,
     ) -> None:
         self.connect = connect
         self.transact = transact
@@ -204,8 +228,8 @@ class BatchWriter(Generic[T, R]):
         self._lock_keys = lock_keys
         self._max_batch = max_batch
         self._max_slow = max_slow
-        self._main: _Lane[T, R] = _Lane(self, "main")
-        self._slow: _Lane[T, R] = _Lane(self, "slow")
+        self._main: _Lane[T, R] = _Lane(self, "main", more_waits or _nothing_waits)
+        self._slow: _Lane[T, R] = _Lane(self, "slow", _nothing_waits)
         # Items behind a lock, by the rows that they need; a group is written as one batch.
         self._groups: dict[frozenset[Hashable], deque[_Waiting[T, R]]] = {}
         # Rows that were found locked: how many items wait for each.
@@ -227,6 +251,8 @@ class BatchWriter(Generic[T, R]):
             except _LockedError:
                 log.info("batch_set_aside", items=len(fast))
                 done = [self._set_aside(item) for item in fast]
+        else:
+            await self._main.settle()
         if not slow:
             return done
         rest = iter(done)

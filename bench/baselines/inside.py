@@ -203,6 +203,7 @@ class Inside(SpinServiceServicer):
             lock_keys=_wallet_of,
             max_batch=settings.max_batch,
             committed=self._jackpots.committed,
+            more_waits=lambda: self._group.waiting > 0,
         )
         self._group: GroupCommit[Settle, Answer] = GroupCommit(
             self._writer.write,

@@ -77,6 +77,7 @@ async def writing(dsn: str, **settings: float) -> AsyncIterator[tuple[Books, Gro
         books.transact,
         lock_keys=lambda item: (item.account,),
         max_batch=100,
+        more_waits=lambda: group.waiting > 0,
         **settings,  # type: ignore[arg-type]
     )
     group: GroupCommit[Booking, str] = GroupCommit(
@@ -107,6 +108,56 @@ async def test_results_answer_their_items(empty_dsn: str, direct: asyncpg.Connec
         assert await group.submit_many([Booking("a"), Booking("b")]) == ["new", "new"]
         assert await group.submit_many([Booking("c"), Booking("a")]) == ["new", "known"]
     assert await ids(direct) == ["a", "b", "c"]
+
+
+async def test_a_batch_that_waits_already_is_begun_with_the_commit_before_it(
+    empty_dsn: str, direct: asyncpg.Connection
+) -> None:
+    asked: list[str] = []
+
+    async def connect() -> asyncpg.Connection:
+        connection = await database.connect(empty_dsn, application_name="test")
+        connection.add_query_logger(lambda query: asked.append(query.query))
+        return connection
+
+    writer: BatchWriter[Booking, str] = BatchWriter(
+        connect,
+        Books().transact,
+        lock_keys=lambda item: (item.account,),
+        max_batch=1,
+        more_waits=lambda: group.waiting > 0,
+    )
+    group: GroupCommit[Booking, str] = GroupCommit(
+        writer.write, key=lambda item: item.id, max_batch=1, max_waiting=10, name="books"
+    )
+    group.start()
+    assert await group.submit_many([Booking("a"), Booking("b")]) == ["new", "new"]
+    await group.close()
+    await writer.close()
+    ends = [query for query in asked if query.startswith(("BEGIN", "COMMIT"))]
+    assert ends == ["BEGIN", "COMMIT AND CHAIN", "COMMIT"]
+    assert await ids(direct) == ["a", "b"]
+
+
+async def test_a_transaction_begun_for_a_batch_that_did_not_come_is_ended(
+    empty_dsn: str, direct: asyncpg.Connection
+) -> None:
+    writer: BatchWriter[Booking, str] = BatchWriter(
+        lambda: database.connect(empty_dsn, application_name="test"),
+        Books().transact,
+        lock_keys=lambda item: (item.account,),
+        max_batch=1,
+        more_waits=lambda: True,
+    )
+    state = "SELECT state FROM pg_stat_activity WHERE application_name = 'test'"
+    try:
+        assert await writer.write([Booking("a")]) == ["new"]
+        assert await direct.fetchval(state) == "idle in transaction"
+        assert not await writer.write([])  # as when all of the next batch is behind a lock
+        assert await direct.fetchval(state) == "idle"
+        assert await writer.write([Booking("a"), Booking("b")]) == ["known", "new"]
+    finally:
+        await writer.close()
 
 
 async def test_bad_data_fails_its_item_alone(empty_dsn: str, direct: asyncpg.Connection) -> None:
