@@ -12,13 +12,10 @@ import asyncpg
 
 from jackpot_outbox.rows import AcknowledgementRow, Answer, Kind, Outcome, WinNotice, WinPage, WinState
 from jackpot_outbox.store import (
-    KEY_NAMES,
-    KEY_ORDER,
-    KEYS,
-    SAME_KEY,
     acknowledgement_arrays,
     acknowledgements_insert,
     key_arrays,
+    locked_rows,
 )
 
 # One EXISTS: for three that are joined by OR, the planner reads two of the tables as a whole first.
@@ -133,19 +130,20 @@ async def record_acts(connection: asyncpg.Connection, acts: Sequence[Acknowledge
     )
 
 
+_ANSWER_COLUMNS = (
+    ("operator_id", "text"),
+    ("state", "smallint"),
+    ("shares", "text"),
+    ("record_time", "timestamptz"),
+    ("audit_chain", "integer"),
+    ("audit_sequence", "bigint"),
+    ("audit_sha256", "bytea"),
+)
 _END_ROWS = f"""
-WITH open AS MATERIALIZED (
-    SELECT a.*
-    FROM {KEYS}, $5::text[], $6::smallint[], $7::text[], $8::timestamptz[], $9::integer[], $10::bigint[],
-         $11::bytea[])
-         AS a ({KEY_NAMES}, operator_id, state, shares, record_time,
-               audit_chain, audit_sequence, audit_sha256)
-    JOIN jackpot_outbox AS o ON {SAME_KEY.format("a")}
-    ORDER BY {KEY_ORDER}
-    FOR UPDATE OF o
+WITH open AS MATERIALIZED ({locked_rows(_ANSWER_COLUMNS, "", "UPDATE")}
 ), ended AS (
     DELETE FROM jackpot_outbox AS o USING open AS a
-    WHERE {SAME_KEY.format("a")}
+    WHERE o.ctid = a.row_id
     RETURNING a.*
 ), kept AS (
     INSERT INTO jackpot_results (spin_id, operator_id, state, shares, record_time,

@@ -254,46 +254,77 @@ def _row(record: asyncpg.Record) -> Row:
     )
 
 
-# Pieces of statements that are handed row keys as four arrays.
-KEYS = "unnest($1::smallint[], $2::uuid[], $3::text[], $4::bigint[]"
-KEY_NAMES = "kind, spin_id, win, event_sequence"
-SAME_KEY = (
+_KEY_NAMES = "kind, spin_id, win, event_sequence"
+_KEY_ORDER = "o.kind, o.spin_id, o.win, o.event_sequence"
+_SAME_KEY = (
     "o.kind = {0}.kind AND o.spin_id = {0}.spin_id"
     " AND o.win = {0}.win AND o.event_sequence = {0}.event_sequence"
 )
-KEY_ORDER = "o.kind, o.spin_id, o.win, o.event_sequence"
+
+
+def locked_rows(asked: _Columns, wanted: str, strength: str) -> str:
+    """A SELECT of the rows whose keys are $1 to $4, locked in the order of keys; `row_id` is their ctid.
+
+    `asked` follow as arrays from $5 on, named a; `wanted` are expressions of a and of the row, o. A row that
+    was changed while its lock was waited for is not found again by its ctid, and stays as it is.
+
+    The outbox is empty when autovacuum looks, and full a moment later. So nothing is left to the planner:
+    LATERAL and FOR keep it from reading the outbox as a whole, and the condition on `event_sequence`, which
+    every key meets and the planner takes for rare, from doing so to find the rows again.
+    """
+    columns = (
+        ("kind", "smallint"),
+        ("spin_id", "uuid"),
+        ("win", "text"),
+        ("event_sequence", "bigint"),
+        *asked,
+    )
+    arrays = ", ".join(f"${i}::{sort}[]" for i, (_, sort) in enumerate(columns, start=1))
+    return f"""
+    SELECT a.*, o.ctid AS row_id{wanted}
+    FROM (
+        SELECT * FROM unnest({arrays}) AS a ({", ".join(name for name, _ in columns)})
+        WHERE event_sequence + 0 = event_sequence
+        ORDER BY {_KEY_NAMES}
+    ) AS a
+    CROSS JOIN LATERAL (
+        SELECT ctid, due_time, parked_time, attempts
+        FROM jackpot_outbox AS o
+        WHERE {_SAME_KEY.format("a")}
+        FOR {strength}
+    ) AS o
+    """
 
 
 def key_arrays(keys: Sequence[RowKey]) -> list[list[Any]]:
-    """The four arrays that `KEYS` unnests."""
+    """The first four arrays of `locked_rows`."""
     return [list(column) for column in zip(*keys, strict=True)] if keys else [[], [], [], []]
 
 
-# A setback may only bring a row forward that is still under the sender's own lease.
-# Open rows are told from parked ones after the join: asked for before it, they would be read as a whole.
-_SET_BACK = f"""
-WITH setback AS MATERIALIZED (
-    SELECT o.kind, o.spin_id, o.win, o.event_sequence, s.error, s.parked,
-           s.lease_until IS NOT DISTINCT FROM o.due_time AS is_leased,
-           o.parked_time IS NULL AS is_open,
-           clock_timestamp() + interval '1 second' * CASE
-               WHEN s.retry_after_s IS NOT NULL THEN (1 + random() / 2) * s.retry_after_s
-               ELSE (0.5 + random())
-                   * LEAST({BACK_OFF_LONGEST_S}, {BACK_OFF_FIRST_S} * 2.0 ^ LEAST(o.attempts, 20))
-           END AS retry_time
-    FROM {KEYS}, $5::text[], $6::boolean[], $7::float8[], $8::timestamptz[])
-         AS s ({KEY_NAMES}, error, parked, retry_after_s, lease_until)
-    JOIN jackpot_outbox AS o ON {SAME_KEY.format("s")}
-    ORDER BY {KEY_ORDER}
-    FOR NO KEY UPDATE OF o
+_SETBACK_COLUMNS: _Columns = (
+    ("error", "text"),
+    ("parked", "boolean"),
+    ("retry_after_s", "float8"),
+    ("lease_until", "timestamptz"),
 )
+_RETRY_TIME = f"""
+    , o.parked_time IS NULL AS is_open,
+    a.lease_until IS NOT DISTINCT FROM o.due_time AS is_leased,
+    clock_timestamp() + interval '1 second' * CASE
+        WHEN a.retry_after_s IS NOT NULL THEN (1 + random() / 2) * a.retry_after_s
+        ELSE (0.5 + random()) * LEAST({BACK_OFF_LONGEST_S}, {BACK_OFF_FIRST_S} * 2.0 ^ LEAST(o.attempts, 20))
+    END AS retry_time"""
+
+# A setback may only bring a row forward that is still under the sender's own lease.
+_SET_BACK = f"""
+WITH setback AS MATERIALIZED ({locked_rows(_SETBACK_COLUMNS, _RETRY_TIME, "NO KEY UPDATE")})
 UPDATE jackpot_outbox AS o
 SET attempts = o.attempts + 1,
     last_error = s.error,
     parked_time = CASE WHEN s.parked THEN clock_timestamp() END,
     due_time = CASE WHEN s.is_leased THEN s.retry_time ELSE GREATEST(o.due_time, s.retry_time) END
 FROM setback AS s
-WHERE s.is_open AND {SAME_KEY.format("s")}
+WHERE o.ctid = s.row_id AND s.is_open
 """
 
 
@@ -315,18 +346,11 @@ async def set_back(
 
 
 _GIVE_BACK = f"""
-WITH unsent AS MATERIALIZED (
-    SELECT {KEY_ORDER}
-    FROM {KEYS}) AS s ({KEY_NAMES})
-    JOIN jackpot_outbox AS o ON {SAME_KEY.format("s")}
-    WHERE o.due_time = $5 AND o.parked_time IS NULL
-    ORDER BY {KEY_ORDER}
-    FOR NO KEY UPDATE OF o
-)
+WITH unsent AS MATERIALIZED ({locked_rows((), ", o.due_time, o.parked_time", "NO KEY UPDATE")})
 UPDATE jackpot_outbox AS o
 SET due_time = clock_timestamp() + $6::integer * interval '1 ms'
 FROM unsent AS s
-WHERE {SAME_KEY.format("s")}
+WHERE o.ctid = s.row_id AND s.due_time = $5 AND s.parked_time IS NULL
 """
 
 
@@ -339,19 +363,19 @@ async def give_back(
 
 _RELEASE = f"""
 WITH parked AS MATERIALIZED (
-    SELECT {KEY_ORDER}
+    SELECT {_KEY_ORDER}
     FROM jackpot_outbox AS o
     WHERE parked_time IS NOT NULL AND ($1::uuid[] IS NULL OR spin_id = ANY ($1))
-    ORDER BY {KEY_ORDER}
+    ORDER BY {_KEY_ORDER}
     FOR NO KEY UPDATE
 ), released AS (
     UPDATE jackpot_outbox AS o
     SET parked_time = NULL, attempts = 0, due_time = now()
     FROM parked AS s
-    WHERE {SAME_KEY.format("s")}
-    RETURNING {KEY_ORDER}
+    WHERE {_SAME_KEY.format("s")}
+    RETURNING {_KEY_ORDER}
 )
-SELECT {KEY_NAMES}, pg_notify('{CHANNEL}', '') FROM released
+SELECT {_KEY_NAMES}, pg_notify('{CHANNEL}', '') FROM released
 """
 
 
