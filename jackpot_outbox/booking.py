@@ -49,7 +49,10 @@ async def book(
         pages += [WinPage(answer.row.operator_id, (), 0) for answer in answers]
     wins = newest_wins(win for booking in bookings for win in booking.wins)
     stored = await answer_store.record_wins(connection, wins) if wins else []
-    acts = await _act(connection, stored, credit) if credit is not None else []
+    # Only of these is the wallet known to be locked.
+    to_act_on = {win.win for win in wins if win.is_to_act_on}
+    open_wins = [win for win in stored if win.notice.win in to_act_on]
+    acts = await _act(connection, open_wins, credit) if credit is not None else []
     if acts:
         await answer_store.record_acts(connection, acts)
     ended_spins = await answer_store.end_rows(connection, answers) if answers else []

@@ -124,6 +124,11 @@ class WinNotice:
     spin_voided: bool
     event_sequence: int
 
+    @property
+    def is_to_act_on(self) -> bool:
+        """Whether the wallet has anything to do: to credit, or to confirm that it will not."""
+        return self.state in (WinState.PAYABLE, WinState.HELD)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -175,7 +180,7 @@ class Booking:
     @property
     def wallet_ids(self) -> set[str]:
         """The wallets that it may credit, to be locked first; some may not exist here."""
-        return {win.wallet_id for win in self.wins}
+        return {win.wallet_id for win in self.wins if win.is_to_act_on}
 
     @property
     def wins(self) -> Iterator[WinNotice]:

@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 
 import asyncpg
 
@@ -12,6 +13,7 @@ from jackpot_outbox import store, telemetry
 from jackpot_outbox.client import JackpotClient
 from jackpot_outbox.dispatch import Dispatch
 from jackpot_outbox.own_connection import OwnConnection
+from jackpot_outbox.recent_wins import RecentWins
 from jackpot_outbox.relay import Desk, Relay
 from jackpot_outbox.rows import Booking, Row
 from jackpot_outbox.settings import OutboxSettings
@@ -113,12 +115,21 @@ class _Parts:
         connect: Callable[[], Awaitable[asyncpg.Connection]],
         book: Callable[[Booking], Awaitable[object]],
     ) -> None:
+        self._book = book
+        self._recent = RecentWins()
         self.client = JackpotClient(settings.jackpot_address)
         self.database = OwnConnection(connect, self._wake)
-        self.dispatch = Dispatch(self.client, settings, book=book, desk=Desk(self.database))
+        self.dispatch = Dispatch(self.client, settings, book=self._book_answers, desk=Desk(self.database))
         self.relay = Relay(self.database, self.dispatch, settings)
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self.wins = WinFeed(self.database, self.client, settings, book=book, holder=holder)
+        self.wins = WinFeed(self.database, self.client, settings, book=self._book_events, holder=holder)
+
+    async def _book_answers(self, booking: Booking) -> None:
+        await self._book(booking)
+        self._recent.remember(booking.wins)
+
+    async def _book_events(self, booking: Booking) -> None:
+        await self._book_answers(replace(booking, pages=tuple(map(self._recent.news, booking.pages))))
 
     def _wake(self) -> None:
         self.relay.wake()

@@ -86,8 +86,10 @@ def test_of_each_operator_the_furthest_page_counts(pages: list[WinPage]) -> None
 
 
 def test_a_booking_names_the_wallets_that_it_may_credit() -> None:
-    other = replace(WIN, wallet_id="bert-coins")
-    assert Booking(pages=(WinPage("demo", (WIN, other), 5),)).wallet_ids == {"anna-coins", "bert-coins"}
+    held = replace(WIN, wallet_id="bert-coins", state=WinState.HELD)
+    paid = replace(WIN, wallet_id="carl-coins", state=WinState.PAID)
+    page = WinPage("demo", (WIN, held, paid), 5)
+    assert Booking(pages=(page,)).wallet_ids == {"anna-coins", "bert-coins"}
 
 
 def test_bookings_are_equal_only_to_themselves() -> None:
