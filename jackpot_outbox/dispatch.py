@@ -41,6 +41,8 @@ _LEAST_CALL_S = 0.5
 _RETRY_CALL_S = 0.5
 # A call without an answer makes the next ones smaller; one that was answered, larger again.
 _SHRINK, _GROW = 8, 2
+# The pause after a call of so many rows is as the settings say; of more, longer, up to so many times.
+_ROWS_PER_PAUSE, _MOST_PAUSES = 10, 4
 # Calls whose answers are being booked at the same time.
 _BOOKINGS_IN_FLIGHT = 4
 
@@ -165,7 +167,12 @@ class Dispatch:
                 self._breaker.failed(monotonic())
                 self._held.release(batch)
             if len(self._held.contributions) < self._settings.max_batch:
-                await asyncio.sleep(self._settings.dispatch_pause_ms / 1000)
+                await asyncio.sleep(self._pause_after_s(len(batch)))
+
+    def _pause_after_s(self, rows: int) -> float:
+        """The more rows a call had, the more the next one is to have: it costs both servers hardly more."""
+        times = min(max(1.0, rows / _ROWS_PER_PAUSE), _MOST_PAUSES)
+        return times * self._settings.dispatch_pause_ms / 1000
 
     async def _send(self, batch: list[HeldRow]) -> None:
         """Sends a batch to its end: halves what is refused as a whole, hands on what came back."""

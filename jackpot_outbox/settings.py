@@ -23,7 +23,10 @@ class OutboxSettings(ProcessSettings):
         default=2_000, ge=50, le=60_000, description="the longest wait for the answer of one call"
     )
     dispatch_pause_ms: int = Field(
-        default=5, ge=0, le=1_000, description="the pause between two calls of contributions"
+        default=5,
+        ge=0,
+        le=1_000,
+        description="the pause after a call of up to 10 contributions; up to 4 times as long after more",
     )
     max_batch: int = Field(default=500, ge=1, le=500, description="contributions in one call")
     max_held: int = Field(
