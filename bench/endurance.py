@@ -1,9 +1,11 @@
 """B17: memory after a long load, and how long the servers take to serve. By name only: MINUTES=60, an hour.
 
-Spins arrive at 40 % of what the machine reaches with 64 in flight, so that neither server is ever behind.
+Beside it: whether the tables that are written again and again keep their size, and spins their p99. Spins
+arrive at 40 % of what the machine reaches with 64 in flight, so that neither server is ever behind.
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 from time import perf_counter
@@ -11,10 +13,12 @@ from typing import Final
 
 from bench import stage
 from bench.contest import Contender, closed_loop, middle
+from bench.hygiene import JACKPOTS_TABLES, SPINS_TABLES, TableLook, look
+from bench.plots import Plot
 from bench.processes import resident_mib
 from bench.report import Condition, Figure
 from bench.settings import Effort
-from bench.steady import arrivals
+from bench.steady import arrivals, p99_ms
 from tests.support.stack import SERVERS, Stack
 
 SHARE_OF_MAXIMUM: Final = 0.4
@@ -43,12 +47,17 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
         await maximum.play(effort.seconds)
         steady = await stack.enter_async_context(arrivals(ours.spin_address))
         memory: dict[str, list[float]] = {name: [] for name in SERVERS}
+        tables: defaultdict[str, list[TableLook]] = defaultdict(list)
+        p99s: list[float] = []
         for number in range(phases):
-            await steady.play(SHARE_OF_MAXIMUM * maximum.rates[0], phase_s)
+            p99s.append(p99_ms(await steady.play(SHARE_OF_MAXIMUM * maximum.rates[0], phase_s)))
             for name in SERVERS:
                 memory[name].append(_memory_mib(ours, name))
+            for table in await _tables(ours):
+                tables[table.name].append(table)
             told = ", ".join(f"{name} {memory[name][-1]:.1f} MiB" for name in SERVERS)
-            print(f"{number + 1} of {phases}: {told}", flush=True)
+            sizes = ", ".join(f"{name} {looks[-1].kib:.0f} KiB" for name, looks in tables.items())
+            print(f"{number + 1} of {phases}: p99 {p99s[-1]:.1f} ms, {told}, {sizes}", flush=True)
         await watch.outbox_empty(0)
         found = await stage.audit_product(ours, spins=maximum.answered + steady.answered)
     largest = max(SERVERS, key=lambda name: memory[name][-1] / memory[name][0])
@@ -61,9 +70,31 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
             for name, each in memory.items()
         },
         **{f"{name} server, start to SERVING": f"{middle(each, 2):g} s" for name, each in starts.items()},
+        "a spin's p99": f"{p99s[0]:.1f} ms in the first minute, {p99s[-1]:.1f} in the last, "
+        f"{middle(p99s, 1):g} in the middle of all",
+        **{
+            f"table {name}": f"{looks[0].kib:.0f} KiB after the first minute, {looks[-1].kib:.0f} at the end,"
+            f" at most {max(each.kib for each in looks):.0f}; {looks[-1]}"
+            for name, looks in tables.items()
+        },
     }
     first, last = memory[largest][0], memory[largest][-1]
-    return {"B17": Figure(last, first, [last / first], more, conditions)}, found
+    figure = Figure(last, first, [last / first], more, conditions)
+    minute = phase_s / 60
+    figure.plot = Plot(
+        "Size of the tables that are written again and again, with their indexes",
+        "minutes",
+        "KiB",
+        {
+            name: [(minute * number, round(each.kib)) for number, each in enumerate(looks, start=1)]
+            for name, looks in tables.items()
+        },
+    )
+    return {"B17": figure}, found
+
+
+async def _tables(stack: Stack) -> list[TableLook]:
+    return await look(stack.spins_dsn, SPINS_TABLES) + await look(stack.jackpots_dsn, JACKPOTS_TABLES)
 
 
 async def _start_s(stack: Stack, name: str) -> float:

@@ -241,9 +241,13 @@ def _rounded(value: float) -> float:
 
 
 def commit() -> str:
-    """The commit that was measured."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=8", "--exclude=*"],
-        cwd=FOLDER, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout.strip() or "unknown"
+    """The commit that was measured; "-dirty" if anything but the results of measuring differs from it."""
+    head = _git("rev-parse", "--short=8", "HEAD") or "unknown"
+    results = (REPORT, PAGE, FOLDER / "PROFILE.md", plots.FOLDER)
+    changes = _git("status", "--porcelain", "--", ":/", *(f":(exclude){path}" for path in results))
+    return f"{head}-dirty" if changes else head
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
