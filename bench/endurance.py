@@ -1,7 +1,7 @@
 """B17: memory after a long load, and how long the servers take to serve. By name only: MINUTES=60, an hour.
 
 Beside it: whether the tables that are written again and again keep their size, and spins their p99. Spins
-arrive at 40 % of what the machine reaches with 64 in flight, so that neither server is ever behind.
+arrive at a quarter of what the machine reaches with 64 in flight: neither server is ever behind for long.
 """
 
 import os
@@ -21,7 +21,7 @@ from bench.settings import Effort
 from bench.steady import arrivals, p99_ms
 from tests.support.stack import SERVERS, Stack
 
-SHARE_OF_MAXIMUM: Final = 0.4
+SHARE_OF_MAXIMUM: Final = 0.25
 PHASE_S: Final = 60.0
 QUICK_PHASE_S: Final = 1.0
 # What the design promises.

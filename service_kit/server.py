@@ -42,6 +42,8 @@ READINESS_LIMIT_S = 1.0
 SEND_LIMIT_S = 1.0
 # For the hooks, if the calls have used up the grace.
 HOOKS_LIMIT_S = 5.0
+# The largest that gRPC takes.
+_NO_BOUND = 2**31 - 1
 
 
 class GrpcServer:
@@ -255,6 +257,10 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", 2 * MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        # Calls that no handler has yet: from the thousandth on gRPC would tell some of them CANCELLED. They
+        # are bounded by the streams; who is too many is told OVERLOADED.
+        ("grpc.server.max_pending_requests", _NO_BOUND),
+        ("grpc.server.max_pending_requests_hard_limit", _NO_BOUND),
         # Clients ping every 20 s, also without calls (G9); this side finds clients that are gone.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),

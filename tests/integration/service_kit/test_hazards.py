@@ -64,6 +64,18 @@ async def test_a_callers_deadline_ends_its_wait_and_not_the_work() -> None:
     await group.close()
 
 
+async def test_a_burst_that_waits_for_the_event_loop_is_answered_and_not_cancelled() -> None:
+    """By default gRPC tells CANCELLED to some of those behind the thousandth call that no handler has yet."""
+    burst = 3500
+    async with serving(make_wallets()) as (_, channel):
+        # All are sent before the loop, which serves them too, comes to the first.
+        answers = await asyncio.gather(
+            *(get_wallet(channel, "wallets/a", timeout_s=60) for _ in range(burst)), return_exceptions=True
+        )
+    told = {answer.code().name for answer in answers if isinstance(answer, grpc.aio.AioRpcError)}
+    assert not told
+
+
 async def test_a_cancellation_inside_a_handler_is_answered_at_once() -> None:
     """G2: without the wrapper the caller would wait for its deadline."""
 
