@@ -183,6 +183,11 @@ class Booking:
         return {win.wallet_id for win in self.wins if win.is_to_act_on}
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it only ends rows: no win, no cursor."""
+        return not self.pages and not any(answer.wins for answer in self.answers)
+
+    @property
     def wins(self) -> Iterator[WinNotice]:
         """All that it tells of wins, the same win more than once perhaps."""
         for answer in self.answers:

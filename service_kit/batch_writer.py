@@ -26,6 +26,9 @@ from service_kit.group_commit import Later
 T = TypeVar("T")
 R = TypeVar("R")
 
+# One statement that writes a batch, and is durable when it returns: see ``look`` of BatchWriter.
+WriteAtOnce = Callable[[asyncpg.Connection], Awaitable[Sequence[R | Exception | Later] | None]]
+
 log = structlog.get_logger(__name__)
 
 WHOLE_BATCH_TRIES: Final = 3
@@ -52,13 +55,15 @@ class _Lane(Generic[T, R]):
         loop = asyncio.get_running_loop()
         started = loop.time()
         must_write = in_doubt = False
+        may_be_short = True
         conflicts = 0
         pause_s = RECONNECT_PAUSE_S[0]
         while True:
             attempt = _Attempt()
             try:
-                return await self._attempt(items, must_write, attempt)
+                return await self._attempt(items, must_write, may_be_short, attempt)
             except Exception as error:
+                may_be_short = False
                 trouble = classify(error) if isinstance(error, DATABASE_ERRORS) else Trouble.POISON
                 if trouble is not Trouble.UNKNOWN:
                     await self._roll_back()
@@ -85,7 +90,7 @@ class _Lane(Generic[T, R]):
                 pause_s = min(2 * pause_s, RECONNECT_PAUSE_S[1])
 
     async def _attempt(
-        self, items: list[T], must_write: bool, attempt: "_Attempt"
+        self, items: list[T], must_write: bool, may_be_short: bool, attempt: "_Attempt"
     ) -> list[R | Exception | Later]:
         if self._connection is None or self._connection.is_closed():
             self._has_begun = False
@@ -94,20 +99,39 @@ class _Lane(Generic[T, R]):
         # A black hole is left by ending the connection: every pending call on it then fails at once.
         watchdog = asyncio.get_running_loop().call_later(self._writer.attempt_timeout_s, connection.terminate)
         try:
-            if not self._has_begun:
-                await connection.execute("BEGIN")
-            self._has_begun = False
-            results = list(await self._writer.transact(connection, items, must_write))
-            attempt.committing = True
-            if self._more_waits():
-                await connection.execute("COMMIT AND CHAIN")
-                self._has_begun = True
-            else:
-                await connection.execute("COMMIT")
+            results = await self._write_short(connection, items, attempt) if may_be_short else None
+            if results is None:
+                results = await self._transact(connection, items, must_write, attempt)
             self._tell(connection)
-            return results
+            return list(results)
         finally:
             watchdog.cancel()
+
+    async def _write_short(
+        self, connection: asyncpg.Connection, items: list[T], attempt: "_Attempt"
+    ) -> Sequence[R | Exception | Later] | None:
+        write = await self._writer.look(connection, items)
+        if write is None:
+            return None
+        attempt.committing = True
+        results = await write(connection)
+        attempt.committing = False
+        return results
+
+    async def _transact(
+        self, connection: asyncpg.Connection, items: list[T], must_write: bool, attempt: "_Attempt"
+    ) -> Sequence[R | Exception | Later]:
+        if not self._has_begun:
+            await connection.execute("BEGIN")
+        self._has_begun = False
+        results = await self._writer.transact(connection, items, must_write)
+        attempt.committing = True
+        if self._more_waits():
+            await connection.execute("COMMIT AND CHAIN")
+            self._has_begun = True
+        else:
+            await connection.execute("COMMIT")
+        return results
 
     def _tell(self, connection: asyncpg.Connection) -> None:
         try:
@@ -164,6 +188,10 @@ def _nothing_waits() -> bool:
     return False
 
 
+async def _see_no_short_way(_connection: asyncpg.Connection, _items: object) -> None:
+    pass
+
+
 class _Attempt:
     """How far one try came."""
 
@@ -196,8 +224,13 @@ class BatchWriter(Generic[T, R]):
     ``committed(connection)`` is told of each COMMIT that was answered: what the last ``transact`` on that
     connection did is durable. It must neither block nor raise.
 
+    ``look(connection, items)``, if given, is asked first, before a batch's first try and outside of any
+    transaction. It changes nothing, and returns what writes the whole batch with one statement of its own, or
+    None. That answers as ``transact`` does; or None, if it wrote nothing because something is no longer as
+    it was looked at. ``transact`` does what was not done so.
+
     ``more_waits()`` says whether another batch follows at once: then COMMIT AND CHAIN begins its transaction,
-    which saves a round trip.
+    which saves a round trip. Not for a writer that has ``look``: its batches may need no transaction.
 
     ``lock_keys(item)`` names the rows that an item locks. Items that stand behind a locked row get
     DATABASE_UNAVAILABLE after ``outcome_deadline_s``; at most ``max_slow`` of them wait.
@@ -217,10 +250,13 @@ class BatchWriter(Generic[T, R]):
         attempt_timeout_s: float = 3.0,
         max_slow: int = 10_000,
         committed: Callable[[asyncpg.Connection], None] | None = None,
+        look: Callable[[asyncpg.Connection, list[T]], Awaitable["WriteAtOnce[R] | None"]] | None = None,
         more_waits: Callable[[], bool] | None = None,
     ) -> None:
+        assert look is None or more_waits is None
         self.connect = connect
         self.transact = transact
+        self.look = look if look is not None else _see_no_short_way
         self.committed = committed if committed is not None else _do_nothing
         self.outcome_deadline_s = outcome_deadline_s
         self.unavailable_after_s = unavailable_after_s

@@ -53,27 +53,23 @@ class Committer:
         self._on_commit = on_commit
         self._on_booked = on_booked
         self._summary = SpinSummary()
-        self._writers: list[BatchWriter[Command, Answer]] = []
-
-        def group(name: str) -> GroupCommit[Command, Answer]:
-            writer: BatchWriter[Command, Answer] = BatchWriter(
-                connect,
-                SpinTransaction(rules),
-                lock_keys=_wallets_of,
-                max_batch=max_batch,
-                more_waits=lambda: made.waiting > 0,
+        transaction = SpinTransaction(rules)
+        self._writers: list[BatchWriter[Command, Answer]] = [
+            BatchWriter(
+                connect, transaction, look=transaction.look, lock_keys=_wallets_of, max_batch=max_batch
             )
-            self._writers.append(writer)
-            made: GroupCommit[Command, Answer] = GroupCommit(
+            for _ in range(2)
+        ]
+        self._money, self._answers = (
+            GroupCommit[Command, Answer](
                 partial(self._write, writer),
                 key=_id_of,
                 max_batch=max_batch,
                 max_waiting=max_waiting,
                 name=name,
             )
-            return made
-
-        self._money, self._answers = group("spin committer"), group("answers")
+            for name, writer in zip(("spin committer", "answers"), self._writers, strict=True)
+        )
 
     def start(self) -> None:
         """Starts the tasks that write."""

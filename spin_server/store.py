@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -19,13 +20,13 @@ from spin_server.rows import SELECT_SPINS, settled_spin
 
 # What is known is as of the statement's beginning: an id that was committed while the locks were waited for
 # is found by its unique key (an insert), or by looking again (a refusal).
-_LOCK_WALLETS = """
-WITH locked AS MATERIALIZED (
+_WALLETS = """
+WITH wanted AS MATERIALIZED (
     SELECT wallet_id, operator_id, user_id, currency_code, balance_minor, entry_count, is_test, create_time
       FROM wallets
      WHERE wallet_id = ANY($1::text[])
      ORDER BY wallet_id
-       FOR NO KEY UPDATE
+       {lock}
 )
 SELECT clock_timestamp() AS now,
        array_agg(wallet_id) AS wallet_ids,
@@ -39,8 +40,10 @@ SELECT clock_timestamp() AS now,
        (SELECT array_agg(spin_id) FROM spins WHERE spin_id = ANY($2::uuid[])) AS known_spins,
        (SELECT array_agg(request_id) FROM wallet_requests WHERE request_id = ANY($3::uuid[]))
            AS known_requests
-  FROM locked
+  FROM wanted
 """
+_LOCK_WALLETS = _WALLETS.format(lock="FOR NO KEY UPDATE")
+_LOOK_AT_WALLETS = _WALLETS.format(lock="")
 
 _FIND_SPINS = f"{SELECT_SPINS} WHERE s.spin_id = ANY($1::uuid[])"
 
@@ -53,16 +56,14 @@ SELECT r.*, w.create_time, e.kind, e.amount_minor AS entry_amount_minor, e.balan
 """
 
 # A spin's entries and its outbox row follow from the spin: one set of arrays serves them all.
-_SETTLED = """
-WITH settled AS MATERIALIZED (
+_SETTLED = """settled AS MATERIALIZED (
     SELECT *
       FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[],
                   $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::smallint[],
                   $14::text[], $15::text[], $16::text[], $17::bigint[], $18::boolean[], $19::bigint[])
         AS s (spin_id, method, operator_id, user_id, wallet_id, game_id, game_category,
               provider_name, provider_round_id, currency_code, wager_minor, payout_minor, stake_kind,
-              country_code, client_seed, triggered_tiers, balance_minor, has_jackpot, first_entry)
-)"""
+              country_code, client_seed, triggered_tiers, balance_minor, has_jackpot, first_entry)"""
 
 _NEW_SPINS = f""", new_spins AS (
     INSERT INTO spins (spin_id, method, operator_id, user_id, wallet_id, game_id, game_category,
@@ -109,8 +110,38 @@ UPDATE wallets
  WHERE wallets.wallet_id = w.wallet_id
 """
 
-_WRITE_SPINS = _SETTLED + _NEW_SPINS + _MOVE_WALLETS
-_WRITE_SPINS_AND_CONTRIBUTIONS = _SETTLED + _NEW_SPINS + _NEW_CONTRIBUTIONS + _MOVE_WALLETS
+# Wallets that were only looked at are locked now; each of their movements has changed the entry count.
+_UNCHANGED = """
+WITH locked AS MATERIALIZED (
+    SELECT wallet_id, entry_count
+      FROM wallets
+     WHERE wallet_id = ANY($21::text[])
+     ORDER BY wallet_id
+       FOR NO KEY UPDATE
+), unchanged AS MATERIALIZED (
+    SELECT count(*) = cardinality($21::text[]) AS holds
+      FROM locked
+      JOIN unnest($21::text[], $24::bigint[]) AS seen (wallet_id, entry_count)
+        ON seen.wallet_id = locked.wallet_id AND seen.entry_count = locked.entry_count
+), """
+_IF_UNCHANGED = "(SELECT holds FROM unchanged)"
+
+
+def _write_spins_statement(*, contributing: bool, checked: bool) -> str:
+    """`checked`: writes everything or nothing, and says which; otherwise the wallets are locked already."""
+    inserts = _NEW_SPINS + (_NEW_CONTRIBUTIONS if contributing else "")
+    if not checked:
+        return f"WITH {_SETTLED}){inserts}{_MOVE_WALLETS}"
+    return (
+        f"{_UNCHANGED}{_SETTLED} WHERE {_IF_UNCHANGED}){inserts}, moved AS ({_MOVE_WALLETS}"
+        f" AND {_IF_UNCHANGED}) SELECT holds FROM unchanged"
+    )
+
+
+_WRITE_SPINS = _write_spins_statement(contributing=False, checked=False)
+_WRITE_SPINS_AND_CONTRIBUTIONS = _write_spins_statement(contributing=True, checked=False)
+_WRITE_SPINS_IF_UNCHANGED = _write_spins_statement(contributing=False, checked=True)
+_WRITE_SPINS_AND_CONTRIBUTIONS_IF_UNCHANGED = _write_spins_statement(contributing=True, checked=True)
 
 _WRITE_MONEY = """
 WITH new_wallets AS (
@@ -167,8 +198,8 @@ _TOUCH_WALLETS = "UPDATE wallets SET entry_count = entry_count WHERE wallet_id =
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
-    """What a batch starts from. `now` is the clock after all wallets were locked."""
+class Found:
+    """What a batch starts from. `now` is the clock after all wallets were read, and locked if they are."""
 
     now: datetime
     wallets: dict[str, Wallet]
@@ -181,13 +212,23 @@ async def lock_wallets(
     wallet_ids: Collection[str],
     spin_ids: Sequence[UUID],
     request_ids: Sequence[UUID],
-) -> Locked:
+) -> Found:
     """Locks the wallets that exist until the transaction ends, and says which of the ids are known."""
-    row = await connection.fetchrow(_LOCK_WALLETS, list(wallet_ids), spin_ids, request_ids)
+    return _found(await connection.fetchrow(_LOCK_WALLETS, list(wallet_ids), spin_ids, request_ids))
+
+
+async def look_at_wallets(
+    connection: asyncpg.Connection, wallet_ids: Collection[str], spin_ids: Sequence[UUID]
+) -> Found:
+    """The wallets that exist as they are now, not locked, and which of the spins are known."""
+    return _found(await connection.fetchrow(_LOOK_AT_WALLETS, list(wallet_ids), spin_ids, ()))
+
+
+def _found(row: asyncpg.Record | None) -> Found:
     assert row is not None
     now, *columns, known_spins, known_requests = row
     wallets = {fields[0]: Wallet(*fields) for fields in zip(*columns, strict=True)} if columns[0] else {}
-    return Locked(now, wallets, frozenset(known_spins or ()), frozenset(known_requests or ()))
+    return Found(now, wallets, frozenset(known_spins or ()), frozenset(known_requests or ()))
 
 
 async def find_spins(connection: asyncpg.Connection, spin_ids: Collection[UUID]) -> dict[UUID, SettledSpin]:
@@ -208,33 +249,28 @@ async def write_spins(
     connection: asyncpg.Connection, spins: Sequence[NewSpin], now: datetime, moved: Iterable[Wallet]
 ) -> None:
     """Inserts spins, their entries and outbox rows, and brings `moved` wallets to their new state."""
-    records = [spin.record for spin in spins]
-    terms = [record.terms for record in records]
-    contributing = any(record.has_jackpot for record in records)
-    await connection.execute(
-        _WRITE_SPINS_AND_CONTRIBUTIONS if contributing else _WRITE_SPINS,
-        [t.spin_id for t in terms],
-        [r.method for r in records],
-        [t.operator_id for t in terms],
-        [t.user_id for t in terms],
-        [t.wallet_id for t in terms],
-        [t.game_id for t in terms],
-        [r.game_category for r in records],
-        [t.provider_name for t in terms],
-        [t.provider_round_id for t in terms],
-        [t.currency_code for t in terms],
-        [t.wager_minor for t in terms],
-        [r.payout_minor for r in records],
-        [t.stake_kind for t in terms],
-        [t.country_code for t in terms],
-        [t.client_seed for t in terms],
-        [t.triggered_tiers for t in terms],
-        [r.balance_minor for r in records],
-        [r.has_jackpot for r in records],
-        [spin.first_entry for spin in spins],
-        now,
-        *_wallet_arrays(moved),
+    contributing = any(spin.record.has_jackpot for spin in spins)
+    statement = _WRITE_SPINS_AND_CONTRIBUTIONS if contributing else _WRITE_SPINS
+    await connection.execute(statement, *_spin_arrays(spins), now, *_wallet_arrays(moved))
+
+
+async def write_spins_if_unchanged(
+    connection: asyncpg.Connection,
+    spins: Sequence[NewSpin],
+    now: datetime,
+    wallets: Sequence[Wallet],
+    seen_counts: Sequence[int],
+) -> bool:
+    """What `write_spins` does, if `wallets[i]`, locked now, still has `seen_counts[i]` entries.
+
+    Otherwise it writes nothing and returns False. One statement, which may be a transaction of its own.
+    """
+    contributing = any(spin.record.has_jackpot for spin in spins)
+    statement = _WRITE_SPINS_AND_CONTRIBUTIONS_IF_UNCHANGED if contributing else _WRITE_SPINS_IF_UNCHANGED
+    holds: bool = await connection.fetchval(
+        statement, *_spin_arrays(spins), now, *_wallet_arrays(wallets), seen_counts
     )
+    return holds
 
 
 async def write_money(
@@ -303,6 +339,32 @@ async def write_voids(
 async def touch_wallets(connection: asyncpg.Connection, wallet_ids: Collection[str]) -> None:
     """Writes without changing anything, so that the commit waits for a synchronous standby."""
     await connection.execute(_TOUCH_WALLETS, list(wallet_ids))
+
+
+def _spin_arrays(spins: Sequence[NewSpin]) -> tuple[Sequence[Any], ...]:
+    records = [spin.record for spin in spins]
+    terms = [record.terms for record in records]
+    return (
+        [t.spin_id for t in terms],
+        [r.method for r in records],
+        [t.operator_id for t in terms],
+        [t.user_id for t in terms],
+        [t.wallet_id for t in terms],
+        [t.game_id for t in terms],
+        [r.game_category for r in records],
+        [t.provider_name for t in terms],
+        [t.provider_round_id for t in terms],
+        [t.currency_code for t in terms],
+        [t.wager_minor for t in terms],
+        [r.payout_minor for r in records],
+        [t.stake_kind for t in terms],
+        [t.country_code for t in terms],
+        [t.client_seed for t in terms],
+        [t.triggered_tiers for t in terms],
+        [r.balance_minor for r in records],
+        [r.has_jackpot for r in records],
+        [spin.first_entry for spin in spins],
+    )
 
 
 def _wallet_arrays(moved: Iterable[Wallet]) -> tuple[list[str], list[int], list[int]]:

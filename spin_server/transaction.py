@@ -1,17 +1,23 @@
-"""What one batch does between BEGIN and COMMIT: lock the wallets, decide in memory, write sets.
+"""What one batch does: lock the wallets, decide in memory, write sets, between BEGIN and COMMIT.
 
 Statements of spins alone, whatever their number: lock, write; and one look at the ids that turned out to be
 known or were refused. Wallet commands add a look and a write; bookings what `book` needs.
+
+Most batches have a shorter way, of two statements and no BEGIN or COMMIT: look at the wallets without locking
+them, decide, then lock and write in one statement, which writes nothing if one of them has moved meanwhile.
+Answers of the jackpot server that bring no win need one statement. See docs/decisions/0009.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter_ns
 
 import asyncpg
 
 from jackpot_outbox.booking import book
 from jackpot_outbox.rows import Booked, Booking, VoidRow
+from service_kit.batch_writer import WriteAtOnce
 from spin_server import store
 from spin_server.credit import credit_to
 from spin_server.domain.commands import (
@@ -63,7 +69,7 @@ Answer = SpinAnswer | VoidAnswer | MoveAnswer | Booked
 
 
 class SpinTransaction:
-    """The `transact` of the spin server's BatchWriter; keeps nothing between two batches."""
+    """The `transact` and the `look` of the spin server's BatchWriter; keeps nothing between two batches."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -100,8 +106,34 @@ class SpinTransaction:
             await store.touch_wallets(connection, batch.wallets)
         return batch.results
 
+    async def look(self, connection: asyncpg.Connection, items: list[Command]) -> WriteAtOnce[Answer] | None:
+        """The short way of a batch of new spins that are all settled, or of answers without wins."""
+        spins = [item for item in items if isinstance(item, (Settle, Play))]
+        if len(spins) == len(items):
+            return await self._look_at_spins(connection, spins)
+        bookings = [item for item in items if isinstance(item, Booking) and item.is_plain]
+        if len(bookings) == len(items):
+            return partial(_book_plain, bookings)
+        return None
 
-async def _lock(connection: asyncpg.Connection, items: Sequence[Command]) -> store.Locked:
+    async def _look_at_spins(
+        self, connection: asyncpg.Connection, spins: Sequence[SpinCommand]
+    ) -> WriteAtOnce[Answer] | None:
+        wallet_ids = {spin.terms.wallet_id for spin in spins}
+        found = await store.look_at_wallets(connection, wallet_ids, [spin.terms.spin_id for spin in spins])
+        seen_counts = [wallet.entry_count for wallet in found.wallets.values()]
+        batch = _Batch(found, self._rules, len(spins))
+        for index, spin in enumerate(spins):
+            batch.settle(index, spin)
+        return partial(batch.write_if_unchanged, seen_counts) if len(batch.spins) == len(spins) else None
+
+
+async def _book_plain(bookings: Sequence[Booking], connection: asyncpg.Connection) -> Sequence[Answer]:
+    booked = await book(connection, bookings, credit=None)
+    return [booked, *(Booked() for _ in bookings[1:])]
+
+
+async def _lock(connection: asyncpg.Connection, items: Sequence[Command]) -> store.Found:
     wallet_ids: set[str] = set()
     spin_ids = []
     request_ids = []
@@ -120,19 +152,19 @@ async def _lock(connection: asyncpg.Connection, items: Sequence[Command]) -> sto
 
 
 class _Batch:
-    """One batch in memory: its locked wallets as they become, its results, and what is to be written."""
+    """One batch in memory: its wallets as they become, its results, and what is to be written."""
 
-    def __init__(self, locked: store.Locked, rules: Rules, size: int) -> None:
+    def __init__(self, found: store.Found, rules: Rules, size: int) -> None:
         self.began_ns = perf_counter_ns()
-        self.now = locked.now
-        self.wallets = locked.wallets
+        self.now = found.now
+        self.wallets = found.wallets
         self.results: list[Answer | Exception] = [_UNDECIDED] * size
         self.spins: list[NewSpin] = []
         self.moves: list[WalletMove] = []
         self.voids: list[NewVoid] = []
         self._rules = rules
-        self._known_spins = locked.known_spins
-        self._known_requests = locked.known_requests
+        self._known_spins = found.known_spins
+        self._known_requests = found.known_requests
         self._created: dict[str, Wallet] = {}
         self._moved: dict[str, Wallet] = {}
         # To be looked at once more, by index: known ids, and refused ones, which may have been committed
@@ -231,6 +263,16 @@ class _Batch:
             await store.write_voids(connection, voids, rows, self.now)
         if self.spins:
             await store.write_spins(connection, self.spins, self.now, self._moved.values())
+
+    async def write_if_unchanged(
+        self, seen_counts: Sequence[int], connection: asyncpg.Connection
+    ) -> Sequence[Answer | Exception] | None:
+        """Writes spins that were decided on unlocked wallets; None if one of these has moved since."""
+        wallets = list(self.wallets.values())
+        is_written = await store.write_spins_if_unchanged(
+            connection, self.spins, self.now, wallets, seen_counts
+        )
+        return self.results if is_written else None
 
     def _note_move(self, wallet_id: str) -> None:
         if wallet_id not in self._created:  # a new wallet is inserted as it is after the batch

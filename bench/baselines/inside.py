@@ -98,14 +98,14 @@ class InsideTransaction:
             for spin in decided
         ]
 
-    def _settle(self, item: Settle, locked: store.Locked) -> NewSpin | Exception:
+    def _settle(self, item: Settle, locked: store.Found) -> NewSpin | Exception:
         if item.terms.spin_id in locked.known_spins:
             return Refusal(grpc.StatusCode.ALREADY_EXISTS, "SPIN_ID_REUSED", "The spin is known.")
         spin = settle(item, locked.wallets, self._rules, locked.now)
         return refusal(spin) if isinstance(spin, Refused) else spin
 
     async def _contribute(
-        self, connection: asyncpg.Connection, spins: Sequence[NewSpin], locked: store.Locked, must_write: bool
+        self, connection: asyncpg.Connection, spins: Sequence[NewSpin], locked: store.Found, must_write: bool
     ) -> dict[UUID, JackpotView]:
         records = [spin.record for spin in spins if spin.record.game_category == GameCategory.SLOTS]
         if not records:

@@ -32,6 +32,8 @@ GROW = frozenset(
 
 SPINS_STATEMENTS = [
     (spin_store, "_LOCK_WALLETS"),
+    (spin_store, "_LOOK_AT_WALLETS"),
+    (spin_store, "_WRITE_SPINS_AND_CONTRIBUTIONS_IF_UNCHANGED"),
     (spin_store, "_FIND_SPINS"),
     (spin_store, "_FIND_REQUESTS"),
     (spin_store, "_WRITE_SPINS_AND_CONTRIBUTIONS"),

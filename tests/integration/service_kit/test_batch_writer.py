@@ -1,9 +1,10 @@
 """The batch writer on a real database: bad rows, locked rows, lost connections, unknown outcomes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 import pytest
@@ -67,6 +68,40 @@ class Books:
         if must_write:
             await connection.execute("UPDATE accounts SET total = total WHERE name = 'account-0'")
         return ["known" if item.id in known else "new" for item in items]
+
+
+class ShortBooks(Books):
+    """Has a short way, too: new bookings in one statement, unless an account got some since the look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+        # Called between the look and the write.
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def look(
+        self, connection: asyncpg.Connection, items: list[Booking]
+    ) -> Callable[[asyncpg.Connection], Awaitable[list[str] | None]] | None:
+        self.looks += 1
+        seen: int = await connection.fetchval("SELECT count(*) FROM bookings")
+        if any(item.account == "long way" for item in items):
+            return None
+
+        async def write(connection: asyncpg.Connection) -> list[str] | None:
+            if self.meanwhile is not None:
+                await self.meanwhile()
+            written = await connection.fetch(
+                "INSERT INTO bookings SELECT id, account, amount::int"
+                " FROM unnest($1::text[], $2::text[], $3::text[]) AS b (id, account, amount)"
+                " WHERE (SELECT count(*) FROM bookings) = $4 ORDER BY id RETURNING id",
+                [item.id for item in items],
+                [item.account for item in items],
+                [item.amount for item in items],
+                seen,
+            )
+            return ["short" for _ in items] if written else None
+
+        return write
 
 
 @asynccontextmanager
@@ -158,6 +193,85 @@ async def test_a_transaction_begun_for_a_batch_that_did_not_come_is_ended(
         assert await writer.write([Booking("a"), Booking("b")]) == ["known", "new"]
     finally:
         await writer.close()
+
+
+@asynccontextmanager
+async def writing_short(dsn: str) -> AsyncIterator[tuple[ShortBooks, GroupCommit[Booking, str]]]:
+    books = ShortBooks()
+    writer: BatchWriter[Booking, str] = BatchWriter(
+        lambda: database.connect(dsn, application_name="test", lock_timeout_ms=50),
+        books.transact,
+        look=books.look,
+        lock_keys=lambda item: (item.account,),
+        max_batch=100,
+    )
+    group: GroupCommit[Booking, str] = GroupCommit(
+        writer.write, key=lambda item: item.id, max_batch=100, max_waiting=10_000, name="books"
+    )
+    group.start()
+    try:
+        yield books, group
+    finally:
+        await group.close()
+        await writer.close()
+
+
+async def test_a_batch_with_a_short_way_needs_no_transaction(
+    empty_dsn: str, direct: asyncpg.Connection
+) -> None:
+    async with writing_short(empty_dsn) as (books, group):
+        assert await group.submit_many([Booking("a"), Booking("b")]) == ["short", "short"]
+        assert books.batch_sizes == []
+        assert await group.submit_many([Booking("c"), Booking("d", "long way")]) == ["new", "new"]
+    assert await ids(direct) == ["a", "b", "c", "d"]
+
+
+async def test_what_has_changed_since_the_look_is_left_to_the_transaction(
+    empty_dsn: str, direct: asyncpg.Connection
+) -> None:
+    async with writing_short(empty_dsn) as (books, group):
+        books.meanwhile = partial(direct.execute, "INSERT INTO bookings VALUES ('other', 'account-0', 1)")
+        assert await group.submit(Booking("a")) == "new"
+    assert await ids(direct) == ["a", "other"]
+
+
+async def test_a_short_way_whose_reply_is_lost_is_settled_by_the_transaction(
+    empty_dsn: str, direct: asyncpg.Connection
+) -> None:
+    async with proxied(empty_dsn) as (proxy, dsn), writing_short(dsn) as (books, group):
+        for n in range(10):
+            proxy.lose_reply_to(f"mark-{n}".encode())
+            assert await group.submit(Booking(f"mark-{n}")) == "known"
+        assert (books.looks, books.forced) == (10, 10)
+        proxy.lose_request(b"mark-x")
+        assert await group.submit(Booking("mark-x")) == "new"
+    assert len(await ids(direct)) == 11
+
+
+async def test_a_short_way_that_meets_a_known_id_or_bad_data_is_left_to_the_transaction(
+    empty_dsn: str, direct: asyncpg.Connection
+) -> None:
+    async with writing_short(empty_dsn) as (_, group):
+        assert await group.submit(Booking("a")) == "short"
+        assert await group.submit_many([Booking("a"), Booking("b")]) == ["known", "new"]
+        bad = Booking("bad", amount="not a number")
+        results = await group.submit_many([Booking("c"), bad])
+        assert results[0] in ("new", "short")
+        assert isinstance(results[1], asyncpg.DataError)
+    assert await ids(direct) == ["a", "b", "c"]
+
+
+async def test_a_database_that_is_away_at_the_look_leaves_no_doubt(
+    empty_dsn: str, direct: asyncpg.Connection
+) -> None:
+    async with proxied(empty_dsn) as (proxy, dsn), writing_short(dsn) as (_, group):
+        assert await group.submit(Booking("a")) == "short"
+        proxy.refuse()
+        with pytest.raises(Failure) as failed:
+            await group.submit(Booking("b"))
+        assert failed.value.reason == "DATABASE_UNAVAILABLE"
+        proxy.refuse(False)
+        assert await group.submit(Booking("b")) == "short"
 
 
 async def test_bad_data_fails_its_item_alone(empty_dsn: str, direct: asyncpg.Connection) -> None:

@@ -5,10 +5,12 @@ import asyncio
 import asyncpg
 import pytest
 
+from service_kit.database import connect
 from service_kit.errors import Refusal
-from spin_server.transaction import SpinAnswer
+from spin_server.domain.settle import Rules
+from spin_server.transaction import Command, SpinAnswer, SpinTransaction
 from tests.integration.spin_server.commands import TABLE, deposit, settle
-from tests.integration.spin_server.conftest import Bench, open_bench
+from tests.integration.spin_server.conftest import CATALOG, Bench, open_bench
 
 
 async def test_a_settled_spin_moves_its_wallet_and_leaves_its_entries_and_its_outbox_row(
@@ -53,22 +55,64 @@ async def test_a_refused_spin_touches_only_itself_and_leaves_its_id_free(bench: 
 
 @pytest.mark.parametrize("size", [1, 10, 200])
 @pytest.mark.parametrize("game_id", ["demo-slots", "demo-table"])
-async def test_a_batch_of_spins_takes_four_statements_whatever_its_size(
+async def test_a_batch_of_new_spins_takes_two_statements_whatever_its_size(
     bench: Bench, size: int, game_id: str
 ) -> None:
-    """Eight are allowed, BEGIN and COMMIT included; the repeats of a batch add one look."""
+    """Of one that also has repeats or refusals, eight are allowed, BEGIN and COMMIT included."""
     await bench.fund(amount_minor=100_000)
     bench.statements.clear()
     spins = [settle(payout_minor=10, game_id=game_id) for _ in range(size)]
     await asyncio.gather(*(bench.committer.spin(spin) for spin in spins))
     assert await bench.count("spins") == size
-    assert len(bench.statements) == 4, bench.statements
-    assert (bench.statements[0], bench.statements[3]) == ("BEGIN", "COMMIT")
+    assert len(bench.statements) == 2, bench.statements
     bench.statements.clear()
     again = [*spins, *(settle(game_id=game_id) for _ in range(size)), settle("nobody")]
     await asyncio.gather(*(bench.committer.spin(spin) for spin in again), return_exceptions=True)
     assert await bench.count("spins") == 2 * size
-    assert len(bench.statements) == 5, bench.statements
+    assert len(bench.statements) == 6, bench.statements
+    assert (bench.statements[1], bench.statements[5]) == ("BEGIN", "COMMIT")
+
+
+async def test_spins_decided_on_a_wallet_that_has_moved_since_are_not_written(
+    bench: Bench, spins_dsn: str
+) -> None:
+    await bench.fund("still")
+    await bench.fund("moving")
+    items: list[Command] = [settle("still"), settle("moving")]
+    transaction = SpinTransaction(Rules(CATALOG, jackpots_on=True))
+    connection = await connect(spins_dsn, application_name="another server")
+    try:
+        write = await transaction.look(connection, items)
+        assert write is not None
+        await bench.committer.spin(settle("moving", payout_minor=100))
+        assert await write(connection) is None
+        assert await bench.count("spins") == 1
+        assert await bench.count("jackpot_outbox") == 1
+        assert (await bench.balance("still"), await bench.balance("moving")) == (10_000, 10_000)
+        write = await transaction.look(connection, items)
+        assert write is not None
+        written = await write(connection)
+    finally:
+        await connection.close()
+    assert written is not None
+    assert len(written) == 2
+    assert (await bench.balance("still"), await bench.balance("moving")) == (9_900, 9_900)
+
+
+async def test_spins_of_one_wallet_through_two_servers_are_all_settled(bench: Bench, spins_dsn: str) -> None:
+    """What the one has looked at the other moves all the time; then the wallet is locked first."""
+    await bench.fund(amount_minor=40_000)
+    async with open_bench(spins_dsn) as other:
+        for _ in range(20):
+            spins = [settle(payout_minor=1) for _ in range(10)]
+            await asyncio.gather(
+                *(side.committer.spin(spin) for spin in spins for side in (bench, other)),
+            )
+        assert "BEGIN" in bench.statements + other.statements
+    assert await bench.count("spins") == 200
+    assert await bench.balance() == 40_000 - 200 * 99
+    numbers = await bench.look.fetch("SELECT entry_number FROM wallet_entries ORDER BY entry_number")
+    assert [row[0] for row in numbers] == list(range(1, 402))
 
 
 async def test_a_table_spin_leaves_no_outbox_row_and_nothing_to_send(bench: Bench) -> None:
