@@ -62,6 +62,14 @@ async def book(
     return Booked(tuple(acts), tuple(ended_spins), len(wins) - len(stored))
 
 
+async def book_plain(bookings: Sequence[Booking], connection: asyncpg.Connection) -> list[Booked]:
+    """What `book` does of bookings that are all plain: one statement, which may commit by itself.
+
+    Each result tells of all of them.
+    """
+    return [await book(connection, bookings, credit=None)] * len(bookings)
+
+
 async def _act(
     connection: asyncpg.Connection, stored: Sequence[StoredWin], credit: Credit
 ) -> list[AcknowledgementRow]:

@@ -6,12 +6,12 @@ from importlib.resources import files
 
 import asyncpg
 
-from jackpot_outbox.booking import book
+from jackpot_outbox.booking import book, book_plain
 from jackpot_outbox.rows import Booked, Booking
 from jackpot_outbox.service import Outbox
 from jackpot_outbox.settings import SidecarSettings
 from jackpot_outbox.telemetry import observe_lag
-from service_kit.batch_writer import BatchWriter
+from service_kit.batch_writer import BatchWriter, WriteAtOnce
 from service_kit.errors import StartRefused
 from service_kit.first_contact import wait_until_servable
 from service_kit.group_commit import GroupCommit
@@ -37,9 +37,9 @@ class Bookkeeper:
         self._writer: BatchWriter[Booking, Booked] = BatchWriter(
             partial(settings.connect, "jackpot_outbox bookings"),
             _transact,
+            look=_look,
             lock_keys=_wins_of,
             max_batch=_MAX_BATCH,
-            more_waits=lambda: self._group.waiting > 0,
         )
         self._group: GroupCommit[Booking, Booked] = GroupCommit(
             self._writer.write, key=_itself, max_batch=_MAX_BATCH, max_waiting=_MAX_WAITING, name="bookings"
@@ -59,6 +59,11 @@ class Bookkeeper:
         """Finishes what was taken, closes the connections."""
         await self._group.close()
         await self._writer.close()
+
+
+async def _look(_connection: asyncpg.Connection, bookings: list[Booking]) -> WriteAtOnce[Booked] | None:
+    is_plain = all(booking.is_plain for booking in bookings)
+    return partial(book_plain, bookings) if is_plain else None
 
 
 async def _transact(

@@ -15,7 +15,7 @@ from time import perf_counter_ns
 
 import asyncpg
 
-from jackpot_outbox.booking import book
+from jackpot_outbox.booking import book, book_plain
 from jackpot_outbox.rows import Booked, Booking, VoidRow
 from service_kit.batch_writer import WriteAtOnce
 from spin_server import store
@@ -113,7 +113,7 @@ class SpinTransaction:
             return await self._look_at_spins(connection, spins)
         bookings = [item for item in items if isinstance(item, Booking) and item.is_plain]
         if len(bookings) == len(items):
-            return partial(_book_plain, bookings)
+            return partial(book_plain, bookings)
         return None
 
     async def _look_at_spins(
@@ -126,11 +126,6 @@ class SpinTransaction:
         for index, spin in enumerate(spins):
             batch.settle(index, spin)
         return partial(batch.write_if_unchanged, seen_counts) if len(batch.spins) == len(spins) else None
-
-
-async def _book_plain(bookings: Sequence[Booking], connection: asyncpg.Connection) -> Sequence[Answer]:
-    booked = await book(connection, bookings, credit=None)
-    return [booked, *(Booked() for _ in bookings[1:])]
 
 
 async def _lock(connection: asyncpg.Connection, items: Sequence[Command]) -> store.Found:
