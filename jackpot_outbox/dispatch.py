@@ -42,7 +42,7 @@ _RETRY_CALL_S = 0.5
 # A call without an answer makes the next ones smaller; one that was answered, larger again.
 _SHRINK, _GROW = 8, 2
 # The pause after a call of so many rows is as the settings say; of more, longer, up to so many times.
-_ROWS_PER_PAUSE, _MOST_PAUSES = 10, 4
+_ROWS_PER_PAUSE, _MOST_PAUSES = 20, 4
 # Calls whose answers are being booked at the same time.
 _BOOKINGS_IN_FLIGHT = 4
 
@@ -151,6 +151,8 @@ class Dispatch:
     async def _send_contributions(self) -> None:
         while not self._closing:
             await self._held.contribution_came.wait()
+            # Whoever waits for the commit that the rows came with is answered first.
+            await asyncio.sleep(0)
             limit = self._limit if self._breaker.is_closed else 1
             batch = self._held.pop(self._held.contributions, limit, self._needed_until())
             if not self._held.contributions:

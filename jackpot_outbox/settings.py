@@ -26,7 +26,7 @@ class OutboxSettings(ProcessSettings):
         default=5,
         ge=0,
         le=1_000,
-        description="the pause after a call of up to 10 contributions; up to 4 times as long after more",
+        description="the pause after a call of up to 20 contributions; up to 4 times as long after more",
     )
     max_batch: int = Field(default=500, ge=1, le=500, description="contributions in one call")
     max_held: int = Field(
