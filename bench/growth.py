@@ -4,6 +4,7 @@ By name only. ROWS=30000000 spins, entries, answers and contributions of other o
 demo's four take other operators' spins, so that each spin still meets four.
 """
 
+import asyncio
 import os
 from collections.abc import Collection
 from contextlib import AsyncExitStack
@@ -18,7 +19,7 @@ from bench.contest import Contender, closed_loop, contest, middle, ratios
 from bench.plots import Plot
 from bench.report import Condition, Figure
 from bench.settings import Effort
-from tests.support.stack import JACKPOT, SERVERS, Scene, Stack, demo
+from tests.support.stack import SERVERS, Scene, Stack, demo
 
 POOLS: Final = 1000
 QUICK_ROWS, QUICK_POOLS = 20_000, 20
@@ -31,19 +32,18 @@ _COUNT = "SELECT count(*) FROM {} WHERE operator_id <> $1"
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A stack under two kinds of load: spins, and contributions sent to a jackpot server of its own."""
+    """A stack under two kinds of load in turn: spins, and contributions sent to its jackpot server."""
 
-    whole: Stack
-    alone: Stack
+    stack: Stack
     spins: Contender
     contributions: Contender
 
     async def lost(self) -> list[str]:
         """What was answered and is not in the tables. The auditor would find what `bulk` left out."""
-        found = await _missing(self.whole.spins_dsn, "spins", self.spins.answered)
-        found += await _missing(self.whole.jackpots_dsn, "contributions", self.spins.answered)
-        found += await _missing(self.whole.spins_dsn, "jackpot_results", self.spins.answered)
-        return found + await _missing(self.alone.jackpots_dsn, "contributions", self.contributions.answered)
+        answered = self.spins.answered + self.contributions.answered
+        found = await _missing(self.stack.spins_dsn, "spins", self.spins.answered)
+        found += await _missing(self.stack.spins_dsn, "jackpot_results", self.spins.answered)
+        return found + await _missing(self.stack.jackpots_dsn, "contributions", answered)
 
 
 async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure], list[str]]:
@@ -54,10 +54,9 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
         small = await _pair(stack, demo(), "small")
         big = await _pair(stack, _with_pools(pools), "big")
         print(f"filling the tables with {rows:,} rows", flush=True)
-        await fill_spins(big.whole.spins_dsn, OTHERS, 1, rows)
-        await fill_what_spins_leave(big.whole.spins_dsn, OTHERS)
-        for one in (big.whole, big.alone):
-            await fill_contributions(one.jackpots_dsn, OTHERS, rows)
+        await asyncio.gather(
+            _fill_spins(big.stack.spins_dsn, rows), fill_contributions(big.stack.jackpots_dsn, OTHERS, rows)
+        )
         await contest([big.spins, small.spins, big.contributions, small.contributions], effort)
         found = await small.lost() + await big.lost()
     contributions = ratios(big.contributions.rates, small.contributions.rates)
@@ -85,14 +84,18 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
     return {"B13": figure}, found
 
 
+async def _fill_spins(dsn: str, rows: int) -> None:
+    await fill_spins(dsn, OTHERS, 1, rows)
+    await fill_what_spins_leave(dsn, OTHERS)
+
+
 async def _pair(stack: AsyncExitStack, scene: Scene, name: str) -> Pair:
-    whole = await stack.enter_async_context(stage.product(servers=SERVERS, scene=scene))
-    alone = await stack.enter_async_context(stage.product(servers={JACKPOT}, scene=scene))
-    watch = await stack.enter_async_context(stage.watch(whole.spins_dsn))
-    loop = await stack.enter_async_context(closed_loop(whole.spin_address, "slots"))
+    ours = await stack.enter_async_context(stage.product(servers=SERVERS, scene=scene))
+    watch = await stack.enter_async_context(stage.watch(ours.spins_dsn))
+    loop = await stack.enter_async_context(closed_loop(ours.spin_address, "slots"))
     spins = Contender(f"spins, {name}", loop, watch.outbox_empty)
-    loop = await stack.enter_async_context(closed_loop(alone.jackpot_address, "contribution"))
-    return Pair(whole, alone, spins, Contender(f"contributions, {name}", loop))
+    loop = await stack.enter_async_context(closed_loop(ours.jackpot_address, "contribution"))
+    return Pair(ours, spins, Contender(f"contributions, {name}", loop))
 
 
 def _with_pools(count: int) -> Scene:
