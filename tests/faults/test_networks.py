@@ -12,7 +12,7 @@ from devstack import auditor
 from tests.support.crash import answers, batches, moved, quiet
 from tests.support.fault_proxy import FaultProxy
 from tests.support.load import CHANNEL_OPTIONS, Load, SpinPlan, funded_wallets, unfaithful
-from tests.support.stack import JACKPOT, JACKPOTS_DB, SPINS_DB, running_stack
+from tests.support.stack import JACKPOT, JACKPOTS_DB, PROVIDER, SPINS_DB, running_stack
 from tests.support.waiting import eventually
 
 WALLETS = 6
@@ -24,6 +24,8 @@ STALL_S = 1.0
 PEACE_S = 0.3
 
 COMMIT = b"COMMIT"
+# Spins alone are written and committed by one statement, whose values name their provider.
+SPINS = PROVIDER.encode()
 
 
 async def stall(proxy: FaultProxy) -> None:
@@ -43,7 +45,8 @@ async def refuse(proxy: FaultProxy) -> None:
 async def trouble(proxy: FaultProxy, part: str, rng: random.Random) -> str:
     """One trouble of a connection, chosen by chance; its name."""
     of_commits = ["COMMIT lost", "COMMIT's answer lost"] if part != JACKPOT else []
-    what = rng.choice(["cut", "stalled", "refused", *of_commits, *of_commits])
+    of_spins = ["spins lost", "spins' answer lost"] if part == SPINS_DB else []
+    what = rng.choice(["cut", "stalled", "refused", *of_commits, *of_commits, *of_spins, *of_spins])
     if what == "cut":
         proxy.cut()
     elif what == "stalled":
@@ -52,7 +55,8 @@ async def trouble(proxy: FaultProxy, part: str, rng: random.Random) -> str:
         await refuse(proxy)
     else:
         before = proxy.cuts
-        (proxy.lose_request if what == "COMMIT lost" else proxy.lose_reply_to)(COMMIT)
+        lose = proxy.lose_reply_to if "answer" in what else proxy.lose_request
+        lose(SPINS if what in of_spins else COMMIT)
         await eventually(lambda: proxy.cuts > before, within_s=10)
     return what
 
