@@ -1,8 +1,9 @@
 """B9: contributions into one hot pool, 256 in flight, no gRPC: the committer, against one transaction each.
 
-`python -m bench.hot_pool ours|theirs` is the process that does it: it reads phases and answers them like the
-load generators, with the database's DSN and the root key from the environment. Both sides take the lock of
-the pool, add the share, draw, and insert the contribution; the ledger and the batch are ours alone.
+`python -m bench.hot_pool ours|theirs|limit` is the process that does it: it reads phases and answers them
+like the load generators, with the database's DSN and the root key from the environment. Both sides take the
+lock of the pool, add the share, draw, and insert the contribution; the ledger and the batch are ours alone.
+The limit is what PostgreSQL takes of the same rows in batches of as many, if nothing else is done.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import uvloop
 from bench import stage
 from bench.baselines.before import PoolStatements
 from bench.baselines.one_by_one import Connections
+from bench.baselines.raw_postgres import RawPostgres
 from bench.children import child, line_of
 from bench.closed_loop import Phase
 from bench.contest import Contender, contest, middle, ratios
@@ -60,7 +62,11 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
     async with AsyncExitStack() as stack:
         contenders = []
         stages = []
-        for side, name in (("ours", "group commit"), ("theirs", "one transaction each")):
+        for side, name in (
+            ("ours", "group commit"),
+            ("theirs", "one transaction each"),
+            ("limit", "raw PostgreSQL"),
+        ):
             one = await stack.enter_async_context(stage.product(servers=(), scene=scene))
             settings = {"BENCH_DSN": one.jackpots_dsn, "JACKPOT_ROOT_KEY": one.template.root_key}
             process = await stack.enter_async_context(child("bench.hot_pool", side, environment=settings))
@@ -68,10 +74,14 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
             contenders.append(Contender(name, process, in_flight=IN_FLIGHT))
             stages.append(one)
         await contest(contenders, effort)
-        ours, theirs = contenders
+        ours, theirs, limit = contenders
         found = await stage.audit_contributions(stages[0].jackpots_dsn, answered=ours.answered)
         found += await stage.audit_pools(stages[1].jackpots_dsn, answered=theirs.answered)
-    more = {"p50": f"{middle(ours.p50s_ms, 1):g} ms against {middle(theirs.p50s_ms, 1):g} ms"}
+    more = {
+        "p50": f"{middle(ours.p50s_ms, 1):g} ms against {middle(theirs.p50s_ms, 1):g} ms",
+        "raw PostgreSQL, the rows alone": f"{middle(limit.rates, 0):.0f}/s, of which ours is "
+        f"{middle(ratios(ours.rates, limit.rates)):.0%}",
+    }
     figure = Figure(middle(ours.rates), middle(theirs.rates), ratios(ours.rates, theirs.rates), more)
     return {"B9": figure}, found
 
@@ -122,15 +132,28 @@ async def serve_phases(side: str) -> None:
         database.connect, os.environ["BENCH_DSN"], application_name=side, lock_timeout_ms=30_000
     )
     key_text = os.environ["JACKPOT_ROOT_KEY"]
-    if side == "ours":
+    run_phase: Callable[[int, float], Awaitable[Phase]]
+    if side == "limit":
+        run_phase = partial(_play_raw, RawPostgres(await connect()))
+    elif side == "ours":
         committer = Committer(connect, RootKeys(parse_root_key("root-1", key_text)), on_commit=_unseen)
         await committer.start()
-        act: Act = committer.contribute
+        run_phase = partial(play, committer.contribute)
     else:
-        act = await _one_by_one(connect, key_text)
+        run_phase = partial(play, await _one_by_one(connect, key_text))
     print(json.dumps("ready"), flush=True)
     while line := await event_loop.run_in_executor(None, sys.stdin.readline):
-        print(json.dumps(asdict(await play(act, **json.loads(line)))), flush=True)
+        phase = json.loads(line)
+        print(json.dumps(asdict(await run_phase(phase["in_flight"], phase["seconds"]))), flush=True)
+
+
+async def _play_raw(raw: RawPostgres, in_flight: int, seconds: float) -> Phase:
+    """One phase; everyone of a batch waits as long as the batch takes."""
+    start = perf_counter()
+    end, times = await raw.play(in_flight, seconds)
+    rows = in_flight * len(times)
+    p50, p99 = (quantile(times, share) * 1e3 for share in (0.5, 0.99))
+    return Phase(start, end, rows, rows, p50, p99, {})
 
 
 async def _one_by_one(connect: Callable[[], Awaitable[asyncpg.Connection]], key_text: str) -> Act:
@@ -148,6 +171,6 @@ async def _one_by_one(connect: Callable[[], Awaitable[asyncpg.Connection]], key_
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=("ours", "theirs"))
+    parser.add_argument("side", choices=("ours", "theirs", "limit"))
     configure_logging("warning", "console")
     uvloop.run(serve_phases(parser.parse_args().side))
