@@ -1,6 +1,7 @@
 """Pools as anybody may see them, at most a second old: read through the cache, never needing it."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from jackpot_server.cache import Snapshot, SnapshotCache, now_ms
@@ -23,10 +24,10 @@ class PoolBoard:
         self._reads = reads
         self._snapshots = SnapshotReader(cache, self._load)
 
-    async def pool(self, pool_id: str) -> pb.Pool | None:
-        """The pool, or None if there is none."""
+    async def pool(self, pool_id: str) -> pb.GetPoolResponse | None:
+        """The pool, or None if there is none. The message is everybody's: it must not be changed."""
         snapshot = await self._snapshots.get(pool_id)
-        return None if snapshot is None else pb.Pool.FromString(snapshot.payload)
+        return None if snapshot is None else _shown(snapshot.payload)
 
     async def rules(self, pool_id: str) -> pb.GetPoolRulesResponse | None:
         """What a player must be told of the pool, from the configuration that decides now; None if none."""
@@ -64,6 +65,12 @@ class PoolBoard:
             for view in await self._reads.pools(pool_ids):
                 loaded[view.key] = Snapshot(view.key, view.version, answers.pool_snapshot(view), stamp_ms)
         return loaded
+
+
+# A snapshot answers many calls.
+@lru_cache(maxsize=1024)
+def _shown(payload: bytes) -> pb.GetPoolResponse:
+    return pb.GetPoolResponse(pool=pb.Pool.FromString(payload))
 
 
 def _take_part(lines: Sequence[CatalogLine], query: PoolsQuery) -> list[str]:

@@ -24,11 +24,12 @@ from service_kit.telemetry import get_log
 
 # For one exchange with the cache, connecting included.
 LIMIT_S = 0.05
-# How old a snapshot may be when it is shown, by the clock of whoever wrote it.
-MAX_AGE_MS = 1_000
+# How old a snapshot may be when it is fetched, by the clock of whoever wrote it: a second, less the moment
+# for which it is passed on.
+MAX_AGE_MS = 980
 # A key lives a little shorter than its snapshot is good for, each a little differently, so that not all
 # are missed at once.
-TTL_MS = (850, 980)
+TTL_MS = (830, 960)
 # After so many failures in a row nothing is asked for a while.
 FAILURES_TO_OPEN = 3
 OPEN_S = (0.8, 1.2)

@@ -178,10 +178,10 @@ class JackpotService(JackpotServiceServicer):
 
     async def GetPool(self, request: pb.GetPoolRequest, context: Context) -> pb.GetPoolResponse:
         pool_id = requests.pool_name(request)
-        pool = await self._board.pool(pool_id)
-        if pool is None:
+        shown = await self._board.pool(pool_id)
+        if shown is None:
             raise pool_not_found(pool_id)
-        return pb.GetPoolResponse(pool=pool)
+        return shown
 
     async def ListPools(self, request: pb.ListPoolsRequest, context: Context) -> pb.ListPoolsResponse:
         query = requests.pools_query(request)

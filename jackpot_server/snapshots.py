@@ -1,6 +1,7 @@
 """How snapshots come to and from the cache: the newest written after commits, wanted ones read together."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -9,6 +10,9 @@ from service_kit.errors import draining
 
 # Between two writes to the cache: a hot pool changes a thousand times a second, nobody looks as often.
 WRITE_PAUSE_S = 0.1
+# How long what the cache has said is passed on: an exchange with it takes more processor time than a call,
+# and would mostly say the same again before the next write.
+HOLD_S = 0.02
 
 
 class Versioned(Protocol):
@@ -73,8 +77,9 @@ class SnapshotReader:
     """Reads snapshots for everybody at once: while one round is under way, the keys of the next one collect.
 
     A round asks the cache, and `load` for what the cache does not have; that is answered, then written to
-    the cache. So whoever asks waits for at most two rounds, however many ask for the same key, and a
-    version older than one already answered is never answered.
+    the cache. What the cache has said is passed on for `HOLD_S`, to those too who asked meanwhile. So whoever
+    asks waits for at most two rounds, however many ask for the same key, and a version older than one
+    already answered is never answered.
 
     `load(keys)` reads the truth: a snapshot for each key that exists. What it raises, everybody of the
     round gets who waited for a key that the cache did not have.
@@ -89,23 +94,29 @@ class SnapshotReader:
         self._load = load
         self._wanted: dict[str, asyncio.Future[Snapshot | None]] = {}
         self._answered: dict[str, int] = {}
+        # What the cache has said, and until when it is passed on (time.monotonic).
+        self._held: dict[str, tuple[Snapshot, float]] = {}
         self._round: asyncio.Task[None] | None = None
         self._closing = False
 
     async def get(self, key: str) -> Snapshot | None:
         """The snapshot, at most a second old; None if there is no such thing."""
-        return await asyncio.shield(self._want(key))
+        return self._passed_on(key) or await asyncio.shield(self._want(key))
 
     async def get_many(self, keys: Sequence[str]) -> list[Snapshot | None]:
-        """`results[i]` is what `get(keys[i])` would answer; all of one round."""
-        wanted = [self._want(key) for key in keys]
-        return [await asyncio.shield(future) for future in wanted]
+        """`results[i]` is what `get(keys[i])` would answer; what has to be asked for, in one round."""
+        found = [self._passed_on(key) or self._want(key) for key in keys]
+        return [await asyncio.shield(each) if isinstance(each, asyncio.Future) else each for each in found]
 
     async def close(self) -> None:
         """Refuses new questions, answers those that were asked."""
         self._closing = True
         if self._round is not None:
             await self._round
+
+    def _passed_on(self, key: str) -> Snapshot | None:
+        snapshot, until = self._held.get(key, (None, 0.0))
+        return snapshot if time.monotonic() < until else None
 
     def _want(self, key: str) -> asyncio.Future[Snapshot | None]:
         if self._closing:
@@ -126,10 +137,14 @@ class SnapshotReader:
 
     async def _answer(self, wanted: dict[str, asyncio.Future[Snapshot | None]]) -> None:
         cached = await self._cache.fetch(list(wanted)) if self._cache else {}
+        until = time.monotonic() + HOLD_S
         for key, snapshot in cached.items():
             if snapshot.version >= self._answered.get(key, 0):
                 self._answered[key] = snapshot.version
+                self._held[key] = snapshot, until
                 wanted.pop(key).set_result(snapshot)
+                if key in self._wanted:
+                    self._wanted.pop(key).set_result(snapshot)
         if not wanted:
             return
         try:
@@ -141,6 +156,7 @@ class SnapshotReader:
             return
         for key, future in wanted.items():
             found = loaded.get(key)
+            self._held.pop(key, None)
             if found is not None:
                 # The truth's version, whatever it is: after a restore it may be lower than before.
                 self._answered[key] = found.version

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from devstack.valkey import Valkey
+from jackpot_server import snapshots
 from jackpot_server.cache import (
     FAILURES_TO_OPEN,
     LIMIT_S,
@@ -19,7 +20,7 @@ from jackpot_server.cache import (
     now_ms,
     seal,
 )
-from jackpot_server.snapshots import WRITE_PAUSE_S, SnapshotReader, SnapshotWriter
+from jackpot_server.snapshots import HOLD_S, WRITE_PAUSE_S, SnapshotReader, SnapshotWriter
 from tests.support.waiting import eventually
 
 KEY = "pool:mini"
@@ -271,6 +272,47 @@ class TestTheReader:
         await client.flushall()
         await cache.store([snapshot(8)])
         assert await version_of(reader) == 9
+
+    async def test_what_the_cache_has_said_is_passed_on_without_asking_it_again(
+        self, cache: SnapshotCache, intruder: "Redis", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Longer than this test takes.
+        monkeypatch.setattr(snapshots, "HOLD_S", 60.0)
+        truth = Truth()
+        await cache.store([snapshot(3)])
+        reader = SnapshotReader(cache, truth.load)
+        first = asyncio.create_task(reader.get(KEY))
+        await asyncio.sleep(0)
+        meanwhile = asyncio.create_task(reader.get(KEY))
+        assert await first is await meanwhile
+        await intruder.flushall()
+        assert await version_of(reader) == 3
+        assert await reader.get_many([KEY, "pool:minor"]) == [await first, await reader.get("pool:minor")]
+        assert truth.reads == [["pool:minor"]]
+
+    async def test_what_the_cache_has_said_is_passed_on_for_a_moment_only(self, cache: SnapshotCache) -> None:
+        reader = SnapshotReader(cache, Truth().load)
+        await cache.store([snapshot(3)])
+        assert await version_of(reader) == 3
+        start = time.monotonic()
+        await cache.store([snapshot(4)])
+
+        async def is_news() -> bool:
+            return await version_of(reader) == 4
+
+        assert await eventually(is_news)
+        assert time.monotonic() - start >= HOLD_S / 2
+
+    async def test_what_was_read_from_the_truth_is_not_passed_on(self, cache: SnapshotCache) -> None:
+        """Not even if the cache has said something older a moment before."""
+        truth = Truth()
+        reader = SnapshotReader(cache, truth.load)
+        client: Redis = cache._client
+        for version in (1, 5):
+            truth.version = version
+            assert await version_of(reader) == version
+            assert await eventually(lambda: cache.fetch([KEY]))
+            await client.flushall()
 
     async def test_without_a_cache_every_answer_is_read_after_it_was_asked(self) -> None:
         truth = Truth()
