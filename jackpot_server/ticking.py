@@ -11,6 +11,8 @@ _log = get_log("ticking")
 class Ticking:
     """Calls `tick` every `period_s` while `needed()` is true, never two at a time, in a task of its own.
 
+    The period is from start to start; after a tick that took long there is still half of it to rest.
+
     What `tick` raises goes to `failed`, and the ticking goes on.
     """
 
@@ -43,6 +45,8 @@ class Ticking:
 
     async def _run(self) -> None:
         failing = False
+        clock = asyncio.get_running_loop().time
+        due = clock()
         while self._needed():
             try:
                 await self._tick()
@@ -52,5 +56,6 @@ class Ticking:
                     _log.warning("tick_failed", ticking=self._name, exc_info=error)
                 failing = True
                 self._failed(error)
-            await asyncio.sleep(self._period_s)
+            due = max(due + self._period_s, clock() + self._period_s / 2)
+            await asyncio.sleep(due - clock())
         self._task = None

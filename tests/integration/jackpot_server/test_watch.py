@@ -1,6 +1,7 @@
 """WatchPools: first each pool, then the newest of what changed, wins without players, and a heartbeat."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 from uuid import uuid4
@@ -11,7 +12,7 @@ import pytest
 from jackpot_server.pool_reads import PoolReads
 from jackpot_server.queries import WatchQuery
 from jackpot_server.reads import ReadConnections
-from jackpot_server.watch import PATIENCE_S, PERIOD_S, PoolWatch
+from jackpot_server.watch import PATIENCE_S, PERIOD_S, TURNS, PoolWatch
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from service_kit.database import create_pool
 from tests.integration.jackpot_server.serving import (
@@ -44,6 +45,19 @@ async def connections(jackpots_dsn: str) -> AsyncIterator[ReadConnections]:
     await connections.open()
     yield connections
     await connections.close()
+
+
+def counting(connections: ReadConnections) -> list[str]:
+    """The queries that go through `connections` from now on."""
+    queries: list[str] = []
+    fetch = connections.fetch
+
+    async def counted(query: str, *values: Any) -> list[asyncpg.Record]:
+        queries.append(query)
+        return await fetch(query, *values)
+
+    connections.fetch = counted  # type: ignore[method-assign]
+    return queries
 
 
 async def until(stream: AsyncIterator[Any], found: Callable[[Any], bool]) -> list[Any]:
@@ -217,14 +231,7 @@ class TestWatchers:
     async def test_one_query_serves_all_watchers_and_none_rests(
         self, connections: ReadConnections, client: Client
     ) -> None:
-        queries: list[str] = []
-        fetch = connections.fetch
-
-        async def counted(query: str, *values: Any) -> list[asyncpg.Record]:
-            queries.append(query)
-            return await fetch(query, *values)
-
-        connections.fetch = counted  # type: ignore[method-assign]
+        queries = counting(connections)
         watch = PoolWatch(PoolReads(connections), max_watchers=200, max_age_s=60)
         watchers = [watch.watch(EVERYBODY) for _ in range(200)]
         readers = [watcher.__enter__().messages() for watcher in watchers]
@@ -242,6 +249,47 @@ class TestWatchers:
         rested = len(queries)
         await asyncio.sleep(2 * PERIOD_S)
         assert len(queries) == rested
+        await watch.close()
+
+    async def test_a_change_is_told_in_turns(self, connections: ReadConnections, client: Client) -> None:
+        """Each look wakes a part of the watchers: the server is never busy with all of them at once."""
+        queries = counting(connections)
+        watch = PoolWatch(PoolReads(connections), max_watchers=50, max_age_s=60)
+        told = Counter[int]()
+
+        async def read(query: WatchQuery) -> None:
+            with watch.watch(query) as watcher:
+                reader = watcher.messages()
+                assert (await anext(reader)).HasField("snapshot")
+                begun.release()
+                assert (await anext(reader)).HasField("change")
+                told[len(queries)] += 1
+
+        begun = asyncio.Semaphore(0)
+        mini, grand = WatchQuery(("mini",), ""), WatchQuery(("grand",), "")
+        readers = [asyncio.create_task(read(query)) for query in [mini, grand] * TURNS]
+        for _ in readers:
+            await begun.acquire()
+        await client.record()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*readers)
+        assert list(told.values()) == [2] * TURNS
+        await watch.close()
+
+    async def test_a_lonely_watcher_takes_one_query_a_period(
+        self, connections: ReadConnections, client: Client
+    ) -> None:
+        queries = counting(connections)
+        watch = PoolWatch(PoolReads(connections), max_watchers=5, max_age_s=60)
+        clock = asyncio.get_running_loop().time
+        with watch.watch(WatchQuery(("mini",), "")) as watcher:
+            reader = watcher.messages()
+            await anext(reader)
+            begun, start = len(queries), clock()
+            for _ in range(4):
+                await client.record()
+                await anext(reader)
+            assert len(queries) - begun <= 1 + (clock() - start) / PERIOD_S
         await watch.close()
 
     async def test_a_database_that_stays_away_ends_the_streams(self, jackpots_dsn: str) -> None:
