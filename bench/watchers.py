@@ -15,14 +15,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import partial
 
-import grpc.aio
 import uvloop
 
+from bench.raw_streams import RawStreams
 from protos.jackpot.v1 import jackpot_pb2
 
-PER_CHANNEL = 50
+PER_CONNECTION = 50
 METHOD = "/jackpot.v1.JackpotService/WatchPools"
 
 
@@ -39,55 +39,52 @@ class Watchers:
 
     def __init__(self, count: int) -> None:
         self.seen = Seen()
-        self.all_ready = asyncio.Event()
+        self.all_ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waited_for = count
+        # When the change that a stream showed last was made, and in which phase it was shown.
+        self._shown = [(0.0, self.seen)] * count
 
-    async def watch(self, channel: grpc.aio.Channel, pool: str) -> None:
-        """One stream, until it is cancelled."""
-        open_stream: Any = channel.unary_stream(
-            METHOD, response_deserializer=jackpot_pb2.WatchPoolsResponse.FromString
-        )
-        request = jackpot_pb2.WatchPoolsRequest(pools=[pool])
-        shown, shown_in = 0.0, self.seen
-        async for message in open_stream(request.SerializeToString()):
-            self.seen.messages += 1
-            if message.HasField("snapshot"):
-                self._begun()
-            elif message.HasField("change"):
-                if shown_in is self.seen:
-                    self.seen.waits.append(time.time() - shown)
-                update = message.change.update_time
-                shown, shown_in = update.seconds + update.nanos / 1e9, self.seen
+    def take(self, first: int, number: int, raw: bytes) -> None:
+        """A message of stream `first` + `number`."""
+        message = jackpot_pb2.WatchPoolsResponse.FromString(raw)
+        self.seen.messages += 1
+        if message.HasField("snapshot"):
+            self._begun()
+        elif message.HasField("change"):
+            shown, shown_in = self._shown[first + number]
+            if shown_in is self.seen:
+                self.seen.waits.append(time.time() - shown)
+            update = message.change.update_time
+            self._shown[first + number] = update.seconds + update.nanos / 1e9, self.seen
 
     def _begun(self) -> None:
         self._waited_for -= 1
         if not self._waited_for:
-            self.all_ready.set()
+            self.all_ready.set_result(True)
 
 
 async def serve(address: str, count: int, pools: Sequence[str]) -> None:
     """Watches until stdin ends."""
     loop = asyncio.get_running_loop()
     watchers = Watchers(count)
-    # One connection each: gRPC shares one between equal channels.
-    channels = [
-        grpc.aio.insecure_channel(address, options=[("bench.number", number)])
-        for number in range(-(-count // PER_CHANNEL))
-    ]
-    streams = [
-        asyncio.create_task(watchers.watch(channels[number // PER_CHANNEL], pools[number % len(pools)]))
+    requests = [
+        jackpot_pb2.WatchPoolsRequest(pools=[pools[number % len(pools)]]).SerializeToString()
         for number in range(count)
     ]
-    ready = asyncio.create_task(watchers.all_ready.wait())
-    await asyncio.wait([ready, *streams], return_when=asyncio.FIRST_COMPLETED)
-    assert ready.done(), "a stream ended"
+    ends: list[asyncio.Future[bool]] = []
+    host, _, port = address.rpartition(":")
+    for first in range(0, count, PER_CONNECTION):
+        part = requests[first : first + PER_CONNECTION]
+        streams = partial(RawStreams, address, METHOD, part, partial(watchers.take, first))
+        _, connection = await loop.create_connection(streams, host, int(port))
+        ends.append(connection.ended)
+    await asyncio.wait([watchers.all_ready, *ends], return_when=asyncio.FIRST_COMPLETED)
+    assert watchers.all_ready.done(), "a stream ended"
     print(json.dumps("ready"), flush=True)
     while await loop.run_in_executor(None, sys.stdin.readline):
-        assert not any(stream.done() for stream in streams), "a stream ended"
+        assert not any(end.done() for end in ends), "a stream ended"
         seen, watchers.seen = watchers.seen, Seen()
         print(json.dumps(asdict(seen)), flush=True)
-    for stream in streams:
-        stream.cancel()
 
 
 if __name__ == "__main__":
