@@ -21,7 +21,7 @@ STAGES: Final = (
     ("cache", ("redis/", "jackpot_server/cache.py", "jackpot_server/snapshots.py", "async_timeout")),
     ("database driver", ("asyncpg/",)),
     ("request to command", ("wire/requests.py", "wire/checks.py", "service_kit/checks.py")),
-    ("answer to message", ("wire/answers.py",)),
+    ("answer to message", ("wire/answers.py", "wire/results.py")),
     ("audit record", ("evidence.py", "chains.py")),
     ("decision", ("/domain/",)),
     ("rows to arrays", ("/store.py", "recall.py", "/rows.py")),

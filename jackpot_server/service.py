@@ -18,6 +18,7 @@ from jackpot_server.server_info import ServerInfo
 from jackpot_server.watch import PoolWatch
 from jackpot_server.win_feed import WinFeed
 from jackpot_server.wire import answers, report_answers, report_requests, requests, tokens
+from jackpot_server.wire.results import encoded_results
 from protos.jackpot.v1 import jackpot_pb2 as pb
 from protos.jackpot.v1.jackpot_pb2_grpc import JackpotServiceServicer
 
@@ -59,18 +60,16 @@ class JackpotService(JackpotServiceServicer):
         answers.fill_recorded(response, recorded, self._committer.catalog.labels)
         return response
 
-    async def BatchRecordContributions(
+    async def BatchRecordContributions(  # type: ignore[override]
         self, request: pb.BatchRecordContributionsRequest, context: Context
-    ) -> pb.BatchRecordContributionsResponse:
+    ) -> bytes:
         parsed = requests.contributions(request)
         commands = [item for item in parsed if isinstance(item, Contribute)]
         recorded = iter(await self._committer.contribute_many(commands))
         results = [next(recorded) if isinstance(item, Contribute) else item for item in parsed]
         CALL_ENTRIES.observe(len(parsed))
         _count(results)
-        response = pb.BatchRecordContributionsResponse()
-        answers.fill_results(response.results, results, self._committer.catalog.labels)
-        return response
+        return encoded_results(results, self._committer.catalog.labels)
 
     async def VoidContribution(
         self, request: pb.VoidContributionRequest, context: Context

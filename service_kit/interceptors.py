@@ -300,7 +300,10 @@ def _refuse_every_call(method: Method) -> Handler:
 
 
 def _codec(handler: Handler) -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
-    """What turns bytes into the request, or raises UNDECODABLE, and the response into bytes."""
+    """What turns bytes into the request, or raises UNDECODABLE, and the response into bytes.
+
+    A method may answer with bytes: a response that it has encoded itself.
+    """
     deserialize, serialize = handler.request_deserializer, handler.response_serializer
     if deserialize is None or serialize is None:
         raise TypeError("a method is registered without its messages")
@@ -311,4 +314,7 @@ def _codec(handler: Handler) -> tuple[Callable[[bytes], Any], Callable[[Any], by
         except Exception as error:
             raise undecodable() from error
 
-    return decode, serialize
+    def encode(response: Any) -> bytes:
+        return response if isinstance(response, bytes) else serialize(response)
+
+    return decode, encode

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from jackpot_server.domain.catalog import PoolLabel
 from jackpot_server.domain.draw import draw_bytes
-from jackpot_server.domain.facts import Contribution, Recorded, Win, WinEvent
+from jackpot_server.domain.facts import Contribution, Recorded, ShareRow, Win, WinEvent
 from jackpot_server.domain.pool import GameSays, MustDropBy, MustHitBy, Odds, PoolConfig, PoolView
 from jackpot_server.domain.repeat_draw import PublishedDraw
 from jackpot_server.queries import PublicWin
@@ -69,26 +69,12 @@ def fill_contribution(
     if command.triggered_tiers:
         target.triggered_tiers.extend(command.triggered_tiers)
     if command.occur_time is not None:
-        _set(target.occur_time, command.occur_time)
-    _set(target.record_time, contribution.record_time)
+        set_time(target.occur_time, command.occur_time)
+    set_time(target.record_time, contribution.record_time)
     target.state = contribution.state  # type: ignore[assignment]
     add_share = target.shares.add
-    for key, cycle, version, amount, reserve, overflow, balance, skip_reason, shadow in contribution.shares:
-        label = labels[key, version]
-        # Field by field, and what is seldom there only where it is: half the time of an answer is here.
-        share = add_share()
-        share.pool = "pools/" + label.pool_id
-        share.tier = label.tier
-        share.cycle = cycle
-        share.amount_micros = amount
-        share.reserve_micros = reserve
-        share.balance_micros = balance
-        if overflow:
-            share.overflow_micros = overflow
-        if skip_reason:
-            share.skip_reason = skip_reason  # type: ignore[assignment]
-        if shadow:
-            share.shadow = True
+    for share in contribution.shares:
+        fill_share(add_share(), share, labels)
     for won in wins:
         fill_win(target.wins.add(), won)
     head = contribution.recording.head
@@ -97,18 +83,22 @@ def fill_contribution(
         audit_head.chain, audit_head.sequence, audit_head.sha256 = head
 
 
-def fill_results(
-    target: RepeatedCompositeFieldContainer[pb.BatchRecordContributionsResponse.Result],
-    results: Sequence[Recorded | Exception],
-    labels: Labels,
-) -> None:
-    """`target[i]` shows `results[i]`."""
-    for result in results:
-        shown = target.add()
-        if isinstance(result, Recorded):
-            fill_recorded(shown.recorded, result, labels)
-        else:
-            fill_item_error(shown.error, result)
+def fill_share(target: pb.PoolShare, share: ShareRow, labels: Labels) -> None:
+    """Field by field, and what is seldom there only where it is: half the time of an answer is here."""
+    key, cycle, version, amount, reserve, overflow, balance, skip_reason, shadow = share
+    label = labels[key, version]
+    target.pool = "pools/" + label.pool_id
+    target.tier = label.tier
+    target.cycle = cycle
+    target.amount_micros = amount
+    target.reserve_micros = reserve
+    target.balance_micros = balance
+    if overflow:
+        target.overflow_micros = overflow
+    if skip_reason:
+        target.skip_reason = skip_reason  # type: ignore[assignment]
+    if shadow:
+        target.shadow = True
 
 
 def fill_contributions(
@@ -142,9 +132,9 @@ def fill_win(target: pb.Win, win: Win) -> None:
     target.state = win.state  # type: ignore[assignment]
     target.hold_reason = win.hold_reason  # type: ignore[assignment]
     target.review_required = win.review_required
-    _set(target.decide_time, win.decide_time)
+    set_time(target.decide_time, win.decide_time)
     if win.pay_time is not None:
-        _set(target.pay_time, win.pay_time)
+        set_time(target.pay_time, win.pay_time)
     target.wallet_entry_id = win.wallet_entry_id
     target.event_sequence = win.event_sequence
     target.spin_voided = win.spin_voided
@@ -155,7 +145,7 @@ def fill_win_event(target: pb.WinEvent, event: WinEvent) -> None:
     target.sequence = event.win.event_sequence
     target.kind = event.kind  # type: ignore[assignment]
     fill_win(target.win, event.win)
-    _set(target.event_time, event.event_time)
+    set_time(target.event_time, event.event_time)
 
 
 def fill_public_win(target: pb.WatchPoolsResponse.PublicWin, win: PublicWin) -> None:
@@ -163,7 +153,7 @@ def fill_public_win(target: pb.WatchPoolsResponse.PublicWin, win: PublicWin) -> 
     target.tier = win.tier
     target.cycle = win.cycle
     _set_money(target.amount, win.currency_code, win.amount_minor)
-    _set(target.decide_time, win.decide_time)
+    set_time(target.decide_time, win.decide_time)
 
 
 def fill_draw(target: pb.Draw, draw: PublishedDraw) -> None:
@@ -178,7 +168,7 @@ def fill_draw(target: pb.Draw, draw: PublishedDraw) -> None:
     target.config_json = record.config_json
     target.key_id = record.key_id
     target.seed_commitment = record.seed_commitment
-    _set(target.commit_time, record.commit_time)
+    set_time(target.commit_time, record.commit_time)
     target.seed = draw.seed
     if proof.value is not None:
         target.value = draw_bytes(proof.value)
@@ -188,11 +178,11 @@ def fill_draw(target: pb.Draw, draw: PublishedDraw) -> None:
     target.hidden = proof.hidden or 0
     target.cycle_start_micros = proof.cycle_start_micros or 0
     if proof.cycle_start_time is not None:
-        _set(target.cycle_start_time, proof.cycle_start_time)
+        set_time(target.cycle_start_time, proof.cycle_start_time)
     if proof.cycle_deadline is not None:
-        _set(target.cycle_deadline, proof.cycle_deadline)
+        set_time(target.cycle_deadline, proof.cycle_deadline)
     target.won = record.won
-    _set(target.draw_time, record.draw_time)
+    set_time(target.draw_time, record.draw_time)
 
 
 def pool(view: PoolView) -> pb.Pool:
@@ -210,12 +200,12 @@ def pool(view: PoolView) -> pb.Pool:
         next_config=pool_config(view.next_config) if view.next_config is not None else None,
     )
     _set_money(message.balance, state.currency_code, whole_minor(state.current_micros))
-    _set(message.update_time, state.update_time)
+    set_time(message.update_time, state.update_time)
     if state.last_win_minor is not None and state.last_win_time is not None:
         _set_money(message.last_win, state.currency_code, state.last_win_minor)
-        _set(message.last_win_time, state.last_win_time)
+        set_time(message.last_win_time, state.last_win_time)
     if state.cycle_deadline is not None:
-        _set(message.cycle_deadline, state.cycle_deadline)
+        set_time(message.cycle_deadline, state.cycle_deadline)
     return message
 
 
@@ -263,13 +253,13 @@ def pool_config(config: PoolConfig) -> pb.PoolConfig:
             message.must_hit_by.ceiling_minor = ceiling_minor
         case MustDropBy(period_s, first_deadline):
             message.must_drop_by.period.seconds = period_s
-            _set(message.must_drop_by.first_deadline, first_deadline)
+            set_time(message.must_drop_by.first_deadline, first_deadline)
         case GameSays():
             message.game.SetInParent()
     return message
 
 
-def _set(stamp: Timestamp, moment: datetime) -> None:
+def set_time(stamp: Timestamp, moment: datetime) -> None:
     since = moment - _EPOCH
     stamp.seconds = since.days * _DAY_S + since.seconds
     stamp.nanos = since.microseconds * 1000
