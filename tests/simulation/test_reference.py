@@ -39,43 +39,62 @@ log = logging.getLogger(__name__)
 
 # More for a longer run; a seed to play a failure again.
 EVENTS = int(os.environ.get("SIMULATED_EVENTS", "100000"))
+# Until everything that is expected has happened.
+MOST_HISTORIES = 5
 POOLS = ("mini", "minor", "major", "grand", "dollar")
 OPERATORS = ("one", "two", "three")
+
+
+# A history in which nothing happened would agree too.
+EXPECTED = {
+    "recorded",
+    "replayed",
+    "reused",
+    "done",
+    "AMOUNT_MISMATCH",
+    "WIN_ALREADY_PAID",
+    "WIN_NOT_FOUND",
+    "WIN_NOT_PAYABLE",
+    "WIN_NOT_HELD",
+    "WIN_HOLD_UNCONFIRMED",
+    "voided",
+    "voided again",
+    "held",
+    "released",
+    "rejected",
+    "corrected",
+    "closed",
+    *(reason.name for reason in SkipReason if reason),
+}
 
 
 def test_the_engine_agrees_with_the_reference_model() -> None:
     named = os.environ.get("SIMULATION_SEED")
     seed = int(named) if named else random.SystemRandom().randrange(2**32)
     log.warning("play it again with SIMULATION_SEED=%s SIMULATED_EVENTS=%s", seed, EVENTS)
-    simulation = Simulation(random.Random(seed))
+    chance = random.Random(seed)
+    happened: set[str] = set()
+    wins = 0
+    # In some histories the pools that are left never fall: what is rare may take another one.
+    for _ in range(MOST_HISTORIES):
+        simulation = Simulation(random.Random(chance.getrandbits(64)))
+        play(simulation)
+        happened |= simulation.happened
+        wins += len(simulation.model.wins)
+        if happened >= EXPECTED and wins > EVENTS // 200:
+            return
+    assert happened >= EXPECTED
+    assert wins > EVENTS // 200
+
+
+def play(simulation: "Simulation") -> None:
+    """One history, in which two pools are closed on the way."""
     for until, closes in ((EVENTS // 2, "major"), (EVENTS * 3 // 4, "grand"), (EVENTS, None)):
         while simulation.events < until:
             simulation.step()
         if closes is not None:
             simulation.close(closes)
     simulation.check_sums()
-    # A history in which nothing happened would agree too.
-    assert simulation.happened >= {
-        "recorded",
-        "replayed",
-        "reused",
-        "done",
-        "AMOUNT_MISMATCH",
-        "WIN_ALREADY_PAID",
-        "WIN_NOT_FOUND",
-        "WIN_NOT_PAYABLE",
-        "WIN_NOT_HELD",
-        "WIN_HOLD_UNCONFIRMED",
-        "voided",
-        "voided again",
-        "held",
-        "released",
-        "rejected",
-        "corrected",
-        "closed",
-        *(reason.name for reason in SkipReason if reason),
-    }
-    assert len(simulation.model.wins) > EVENTS // 200
 
 
 class Simulation:
