@@ -6,7 +6,7 @@ from typing import Final
 
 from jackpot_outbox.rows import WinNotice, WinPage
 
-REMEMBERED: Final = 10_000
+REMEMBERED: Final = 1_000
 
 
 class RecentWins:
