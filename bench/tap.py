@@ -114,7 +114,6 @@ class _Talk:
     def _began(self, wire: Wire, text: str) -> None:
         self._statement = text
         wire.statements[text] += 1
-        wire.commits += text.startswith("COMMIT")
 
     def answered(self, data: bytes) -> None:
         """The server spoke; its word "ready" ends a statement."""
@@ -125,6 +124,9 @@ class _Talk:
         if data[-6:-1] == b"Z\0\0\0\5":
             self._is_waiting = False
             wire.seconds[self._statement] += perf_counter() - self._asked_at
+            # The last byte says whether a transaction is open: what writes outside of one has committed.
+            commits = data[-1:] == b"I" and "INSERT" in self._statement
+            wire.commits += commits or self._statement.startswith("COMMIT")
 
 
 async def _pump(
