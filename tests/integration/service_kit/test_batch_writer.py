@@ -108,19 +108,33 @@ class ShortBooks(Books):
 async def writing(dsn: str, **settings: float) -> AsyncIterator[tuple[Books, GroupCommit[Booking, str]]]:
     books = Books()
     writer: BatchWriter[Booking, str] = BatchWriter(
-        lambda: database.connect(dsn, application_name="test", lock_timeout_ms=50),
+        partial(_connect, dsn),
         books.transact,
-        lock_keys=lambda item: (item.account,),
+        lock_keys=_accounts,
         max_batch=100,
         more_waits=lambda: group.waiting > 0,
         **settings,  # type: ignore[arg-type]
     )
+    async with _grouped(writer) as group:
+        yield books, group
+
+
+async def _connect(dsn: str) -> asyncpg.Connection:
+    return await database.connect(dsn, application_name="test", lock_timeout_ms=50)
+
+
+def _accounts(booking: Booking) -> tuple[str, ...]:
+    return (booking.account,)
+
+
+@asynccontextmanager
+async def _grouped(writer: BatchWriter[Booking, str]) -> AsyncIterator[GroupCommit[Booking, str]]:
     group: GroupCommit[Booking, str] = GroupCommit(
         writer.write, key=lambda item: item.id, max_batch=100, max_waiting=10_000, name="books"
     )
     group.start()
     try:
-        yield books, group
+        yield group
     finally:
         await group.close()
         await writer.close()
@@ -199,21 +213,10 @@ async def test_a_transaction_begun_for_a_batch_that_did_not_come_is_ended(
 async def writing_short(dsn: str) -> AsyncIterator[tuple[ShortBooks, GroupCommit[Booking, str]]]:
     books = ShortBooks()
     writer: BatchWriter[Booking, str] = BatchWriter(
-        lambda: database.connect(dsn, application_name="test", lock_timeout_ms=50),
-        books.transact,
-        look=books.look,
-        lock_keys=lambda item: (item.account,),
-        max_batch=100,
+        partial(_connect, dsn), books.transact, look=books.look, lock_keys=_accounts, max_batch=100
     )
-    group: GroupCommit[Booking, str] = GroupCommit(
-        writer.write, key=lambda item: item.id, max_batch=100, max_waiting=10_000, name="books"
-    )
-    group.start()
-    try:
+    async with _grouped(writer) as group:
         yield books, group
-    finally:
-        await group.close()
-        await writer.close()
 
 
 async def test_a_batch_with_a_short_way_needs_no_transaction(
