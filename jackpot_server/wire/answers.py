@@ -9,6 +9,7 @@ from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from jackpot_server.domain.catalog import PoolLabel
+from jackpot_server.domain.commands import Contribute
 from jackpot_server.domain.draw import draw_bytes
 from jackpot_server.domain.facts import Contribution, Recorded, ShareRow, Win, WinEvent
 from jackpot_server.domain.pool import GameSays, MustDropBy, MustHitBy, Odds, PoolConfig, PoolView
@@ -45,11 +46,8 @@ def fill_recorded(target: pb.RecordContributionResponse, recorded: Recorded, lab
     fill_contribution(target.contribution, recorded.contribution, recorded.wins, labels)
 
 
-def fill_contribution(
-    target: pb.Contribution, contribution: Contribution, wins: Sequence[Win], labels: Labels
-) -> None:
-    """`audit_head` stays unset where the batch was written before there was an audit trail."""
-    command = contribution.command
+def fill_command(target: pb.Contribution, command: Contribute) -> None:
+    """What every contribution repeats of its request; tiers and `occur_time` are there in some only."""
     spin_id = str(command.spin_id)
     target.name = "contributions/" + spin_id
     target.spin_id = spin_id
@@ -66,6 +64,14 @@ def fill_contribution(
     target.stake_kind = command.stake_kind  # type: ignore[assignment]
     target.country_code = command.country_code
     target.client_seed = command.client_seed
+
+
+def fill_contribution(
+    target: pb.Contribution, contribution: Contribution, wins: Sequence[Win], labels: Labels
+) -> None:
+    """`audit_head` stays unset where the batch was written before there was an audit trail."""
+    command = contribution.command
+    fill_command(target, command)
     if command.triggered_tiers:
         target.triggered_tiers.extend(command.triggered_tiers)
     if command.occur_time is not None:

@@ -8,7 +8,14 @@ follow each other are the encoding of one with the repeated fields of all (proto
 from collections.abc import Sequence
 
 from jackpot_server.domain.facts import Contribution, ContributionState, Recorded, ShareRow
-from jackpot_server.wire.answers import Labels, fill_item_error, fill_recorded, fill_share, set_time
+from jackpot_server.wire.answers import (
+    Labels,
+    fill_command,
+    fill_item_error,
+    fill_recorded,
+    fill_share,
+    set_time,
+)
 from protos.jackpot.v1 import jackpot_pb2 as pb
 
 
@@ -35,7 +42,6 @@ class _Mould:
         fill_recorded(shown, recorded, labels)
         self._encode = response.SerializeToString
         self._target = shown.contribution
-        self._wager = shown.contribution.wager
         self._shares = list(shown.contribution.shares)
         # Of each share, what seldom differs; nothing is known of it yet.
         self._seldom: list[tuple[int, ...]] = [()] * len(self._shares)
@@ -50,21 +56,7 @@ class _Mould:
         """The answer to a contribution that fits."""
         command = contribution.command
         target = self._target
-        spin_id = str(command.spin_id)
-        target.name = "contributions/" + spin_id
-        target.spin_id = spin_id
-        target.operator_id = command.operator_id
-        target.user_id = command.user_id
-        target.wallet_id = command.wallet_id
-        self._wager.currency_code = command.currency_code
-        self._wager.amount_minor = command.wager_minor
-        target.game_category = command.game_category  # type: ignore[assignment]
-        target.game_id = command.game_id
-        target.provider_name = command.provider_name
-        target.provider_round_id = command.provider_round_id
-        target.stake_kind = command.stake_kind  # type: ignore[assignment]
-        target.country_code = command.country_code
-        target.client_seed = command.client_seed
+        fill_command(target, command)
         if command.occur_time is None:
             target.ClearField("occur_time")
         else:
