@@ -28,9 +28,10 @@ from jackpot_server.reconcile_command import reconcile_command
 from jackpot_server.report_command import cli as report_cli
 from jackpot_server.settings import ApplySettings, JackpotSettings, MigrateSettings
 from jackpot_server.simulate_command import simulate_command
-from service_kit import database, migrate
+from service_kit import database
 from service_kit.errors import StartRefused
 from service_kit.process import run
+from service_kit.schema import assert_migrated
 from service_kit.settings import load
 
 T = TypeVar("T")
@@ -61,10 +62,13 @@ def serve() -> None:
     run(main, settings)
 
 
-@cli.command("migrate")
-def migrate_command() -> None:
+@cli.command()
+def migrate() -> None:
     """Bring the jackpots database to the newest schema; may be repeated and run at several places at once."""
-    asyncio.run(migrate.upgrade(load(MigrateSettings).owner_dsn, "jackpot_server"))
+    # Alembic: see `service_kit.schema`.
+    from service_kit.migrate import upgrade
+
+    asyncio.run(upgrade(load(MigrateSettings).owner_dsn, "jackpot_server"))
 
 
 @cli.command("apply")
@@ -205,7 +209,7 @@ async def _owners_connection(settings: ApplySettings, name: str) -> AsyncIterato
     """A connection of the owner's to a migrated database."""
     connection = await database.connect(settings.owner_dsn, application_name=name)
     try:
-        await migrate.assert_migrated(connection, "jackpot_server")
+        await assert_migrated(connection, "jackpot_server")
         yield connection
     finally:
         await connection.close()

@@ -28,7 +28,7 @@ from jackpot_server.wire import answers
 from jackpot_server.witness import assert_remembered, read_heads_of
 from protos.jackpot.v1 import jackpot_pb2_grpc
 from service_kit.first_contact import wait_until_servable
-from service_kit.migrate import assert_migrated
+from service_kit.schema import assert_migrated
 from service_kit.server import GrpcServer
 
 

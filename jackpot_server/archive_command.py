@@ -9,7 +9,7 @@ import typer
 
 from jackpot_server.archive import Month, NotClosed, assert_over, export
 from jackpot_server.settings import AuditSettings
-from service_kit import database, migrate
+from service_kit import database, schema
 from service_kit.errors import StartRefused
 from service_kit.settings import load
 
@@ -46,7 +46,7 @@ async def _export(dsn: str, before: datetime, into: Path) -> list[Month]:
         idle_in_transaction_timeout_ms=_A_DAY_MS,
     )
     try:
-        await migrate.assert_migrated(connection, "jackpot_server")
+        await schema.assert_migrated(connection, "jackpot_server")
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             await connection.execute("SET LOCAL enable_seqscan = on; SET LOCAL plan_cache_mode = auto")
             await assert_over(connection, before)

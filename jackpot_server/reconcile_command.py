@@ -13,7 +13,7 @@ from rich.table import Table
 
 from jackpot_server.reconcile import BadFile, Bet, Difference, compare_export, read_export
 from jackpot_server.settings import AuditSettings
-from service_kit import database, migrate
+from service_kit import database, schema
 from service_kit.errors import StartRefused
 from service_kit.settings import load
 
@@ -59,7 +59,7 @@ async def _compare(
         dsn, application_name="jackpot_server reconcile", statement_timeout_ms=_A_DAY_MS
     )
     try:
-        await migrate.assert_migrated(connection, "jackpot_server")
+        await schema.assert_migrated(connection, "jackpot_server")
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return await compare_export(connection, operator_id, bets, start, end)
     finally:

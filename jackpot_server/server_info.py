@@ -10,7 +10,7 @@ from jackpot_server.cache import NO_CACHE, SnapshotCache
 from jackpot_server.pool_reads import PoolReads
 from jackpot_server.reads import ReadConnections
 from protos.jackpot.v1 import jackpot_pb2 as pb
-from service_kit.migrate import schema_version
+from service_kit.schema import schema_version
 
 
 def engine_digest() -> bytes:

@@ -8,7 +8,6 @@ A package with migrations has `migrations/env.py`, whose only work is `run_in_co
 calls `execute_sql` with the SQL files beside it.
 """
 
-import importlib
 import io
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from alembic import command, context, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from service_kit.errors import StartRefused
+from service_kit.schema import revision, versions_folder
 
 # Any fixed number: one per database is enough, as a database belongs to one package.
 _LOCK_KEY = 0x5350494E
@@ -26,8 +25,6 @@ _CONNECT_TIMEOUT_S = 10.0
 _LOCK_TIMEOUT_MS = 60_000
 
 _TAKE_LOCK = "SELECT pg_advisory_xact_lock($1)"
-_FIND_VERSION_TABLE = "SELECT to_regclass('alembic_version') IS NOT NULL"
-_READ_VERSION = "SELECT version_num FROM alembic_version"
 # The application's role asks for the version at its start.
 _SHOW_VERSION_TO_ALL = "GRANT SELECT ON alembic_version TO PUBLIC"
 
@@ -48,32 +45,12 @@ async def upgrade(dsn: str, package: str) -> None:
     try:
         async with connection.transaction():
             await connection.execute(_TAKE_LOCK, _LOCK_KEY)
-            found = await _revision(connection)
+            found = await revision(connection)
             if found != head:
                 await connection.execute(_script(config, found))
                 await connection.execute(_SHOW_VERSION_TO_ALL)
     finally:
         await connection.close()
-
-
-async def schema_version(connection: asyncpg.Connection) -> int:
-    """The number of the database's revision; 0 if it was never migrated."""
-    return int(await _revision(connection) or 0)
-
-
-def latest_version(package: str) -> int:
-    """The number of the newest revision that `package` has."""
-    return int(ScriptDirectory.from_config(_config(package)).get_current_head() or 0)
-
-
-async def assert_migrated(connection: asyncpg.Connection, package: str) -> None:
-    """Refuses (StartRefused) a database older than the code; takes a newer one: replicas update in turn."""
-    found, needed = await schema_version(connection), latest_version(package)
-    if found < needed:
-        raise StartRefused(
-            f"The database has version {found} of the schema and {package} needs {needed}: "
-            f"run `python -m {package} migrate`."
-        )
 
 
 def run_in_context() -> None:
@@ -95,13 +72,6 @@ def execute_sql(*files: Path) -> None:
         op.get_context().impl.static_output(file.read_text(encoding="utf-8"))
 
 
-async def _revision(connection: asyncpg.Connection) -> str | None:
-    if not await connection.fetchval(_FIND_VERSION_TABLE):
-        return None
-    revision: str | None = await connection.fetchval(_READ_VERSION)
-    return revision
-
-
 def _script(config: Config, found: str | None) -> str:
     written = io.StringIO()
     config.output_buffer = written
@@ -110,8 +80,6 @@ def _script(config: Config, found: str | None) -> str:
 
 
 def _config(package: str) -> Config:
-    file = importlib.import_module(package).__file__
-    assert file is not None, f"{package} is a namespace package, not a directory with migrations"
     config = Config()
-    config.set_main_option("script_location", str(Path(file).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(versions_folder(package).parent).replace("%", "%%"))
     return config

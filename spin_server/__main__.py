@@ -7,7 +7,6 @@ import typer
 from rich.console import Console
 
 from jackpot_outbox.settings import OutboxSettings
-from service_kit.migrate import upgrade
 from service_kit.process import run
 from service_kit.settings import load
 from spin_server.app import SpinServer
@@ -43,6 +42,9 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the spins database to the newest schema; may be repeated and run at several places at once."""
+    # Alembic: see `service_kit.schema`.
+    from service_kit.migrate import upgrade
+
     asyncio.run(upgrade(load(MigrateSettings).owner_dsn, "spin_server"))
 
 

@@ -9,7 +9,7 @@ from jackpot_outbox.service import Outbox
 from jackpot_outbox.settings import OutboxSettings
 from protos.spin.v1 import spin_pb2_grpc
 from service_kit.first_contact import wait_until_servable
-from service_kit.migrate import assert_migrated
+from service_kit.schema import assert_migrated
 from service_kit.server import GrpcServer
 from spin_server.committer import Committer
 from spin_server.domain.settle import Rules

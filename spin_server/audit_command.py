@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service_kit import database, migrate
+from service_kit import database, schema
 from service_kit.audit_report import Audit, progress_bar
 from service_kit.errors import StartRefused
 from service_kit.settings import load
@@ -46,7 +46,7 @@ async def _audit(dsn: str, heads: Path | None) -> Audit:
         dsn, application_name="spin_server audit", statement_timeout_ms=_A_DAY_MS
     )
     try:
-        await migrate.assert_migrated(connection, "spin_server")
+        await schema.assert_migrated(connection, "spin_server")
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             if heads is not None:
                 with heads.open("w", encoding="ascii") as file:

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from jackpot_outbox.store import RowCounts, row_counts
-from service_kit.migrate import schema_version
+from service_kit.schema import schema_version
 from spin_server.domain.facts import SettledSpin, WalletEntry
 from spin_server.domain.wallet import EntryKind, Wallet
 from spin_server.queries import EntriesQuery, SpinPosition, SpinsQuery

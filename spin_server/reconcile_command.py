@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jackpot_outbox.client import CallError, JackpotClient
-from service_kit import database, migrate
+from service_kit import database, schema
 from service_kit.errors import StartRefused
 from service_kit.settings import load
 from spin_server.reconcile import Reconciled, reconcile, resend
@@ -58,7 +58,7 @@ async def _reconcile(
     )
     client = JackpotClient(address)
     try:
-        await migrate.assert_migrated(connection, "spin_server")
+        await schema.assert_migrated(connection, "spin_server")
         done = await reconcile(connection, client, operators, start, end)
         if send_again and done.to_resend:
             done.resent = await resend(connection, done.to_resend)

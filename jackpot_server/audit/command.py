@@ -11,7 +11,7 @@ from jackpot_server.audit.audit import audit
 from jackpot_server.domain.evidence import AuditHead
 from jackpot_server.settings import ApplySettings, AuditSettings
 from jackpot_server.witness import read_heads
-from service_kit import database, migrate
+from service_kit import database, schema
 from service_kit.audit_report import Audit, progress_bar
 from service_kit.errors import StartRefused
 from service_kit.settings import load
@@ -64,7 +64,7 @@ async def _audit(
         settings.owner_dsn, application_name="jackpot_server audit", statement_timeout_ms=_A_DAY_MS
     )
     try:
-        await migrate.assert_migrated(connection, "jackpot_server")
+        await schema.assert_migrated(connection, "jackpot_server")
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             with progress_bar("batches") as progress:
                 return await audit(

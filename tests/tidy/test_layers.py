@@ -75,3 +75,12 @@ def test_only_the_outbox_client_calls_a_jackpot_server() -> None:
     users = [str(file.relative_to(ROOT)) for file in product if "JackpotServiceStub" in file.read_text()]
     looking = {"jackpot_server/monitor.py", "jackpot_server/probe.py"}
     assert set(users) - looking == {"jackpot_outbox/client.py"}
+
+
+@pytest.mark.parametrize("server", ["jackpot_server", "spin_server"])
+def test_a_server_starts_without_what_only_migrations_need(server: str) -> None:
+    look = f"import sys, {server}.__main__; print('alembic' in sys.modules)"
+    outcome = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert outcome.stdout.strip() == "False"

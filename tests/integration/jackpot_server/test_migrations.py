@@ -4,7 +4,8 @@ import asyncio
 
 import asyncpg
 
-from service_kit.migrate import latest_version, schema_version, upgrade
+from service_kit.migrate import upgrade
+from service_kit.schema import latest_version, schema_version
 
 # What happened is only ever inserted; the rest is state under a lock.
 CHANGEABLE = {"pools", "operators", "catalog", "audit_chains", "open_wins"}

@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 
 from service_kit.errors import StartRefused
-from service_kit.migrate import assert_migrated, latest_version, schema_version, upgrade
+from service_kit.migrate import upgrade
+from service_kit.schema import assert_migrated, latest_version, schema_version
 
 ENV = """
 from service_kit.migrate import run_in_context
