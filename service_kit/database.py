@@ -131,8 +131,9 @@ async def create_pool(
 ) -> asyncpg.Pool:
     """A pool for reads, owned by the caller, with the time-outs of `connect`.
 
-    With `min_size` 0 it opens its first connection at the first use, so a server can start
-    while its database is away.
+    A read must leave its session as it was: nothing but an open transaction is undone after it, which saves
+    every read a second round trip. With `min_size` 0 it opens its first connection at the first use, so a
+    server can start while its database is away.
     """
     return await asyncpg.create_pool(
         dsn,
@@ -148,7 +149,12 @@ async def create_pool(
             idle_in_transaction_timeout_ms,
             tcp_user_timeout_ms,
         ),
+        reset=_nothing_to_reset,
     )
+
+
+async def _nothing_to_reset(_connection: asyncpg.Connection) -> None:
+    pass
 
 
 async def assert_durable(connection: asyncpg.Connection, *, allow_unsafe: bool) -> list[str]:

@@ -79,6 +79,25 @@ async def test_a_pool_starts_while_the_database_is_away(unused_tcp_port: int) ->
     await pool.close()
 
 
+async def test_a_read_takes_one_round_trip(empty_dsn: str) -> None:
+    pool = await create_pool(empty_dsn, application_name="one trip", max_size=1)
+    looker = await asyncpg.connect(empty_dsn)
+    assert await pool.fetchval("SELECT 17") == 17
+    last = "SELECT query FROM pg_stat_activity WHERE application_name = 'one trip'"
+    assert await looker.fetchval(last) == "SELECT 17"
+    await looker.close()
+    await pool.close()
+
+
+async def test_a_transaction_that_a_read_left_open_is_rolled_back(empty_dsn: str) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    pool = await create_pool(empty_dsn, application_name="x", max_size=1)
+    async with pool.acquire() as connection:
+        await connection.execute("BEGIN; CREATE TABLE forgotten ()")
+    assert await pool.fetchval("SELECT to_regclass('forgotten')") is None
+    await pool.close()
+
+
 async def test_a_durable_database_is_taken(empty_dsn: str) -> None:
     connection = await connect(empty_dsn, application_name="x")
     assert await assert_durable(connection, allow_unsafe=False) == []
