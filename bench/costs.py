@@ -2,7 +2,8 @@
 
 Processor time is that of the servers and of their databases with everything in them, taken from the system
 before a phase and after its last contribution is booked. Locks: how many connections wait for one, looked at
-every few milliseconds. Connections: those that the servers hold at the end.
+every few milliseconds. Connections: how long all that the servers hold are held for each spin; their number
+stands beside it.
 """
 
 import asyncio
@@ -46,6 +47,7 @@ class Side:
     clusters: Sequence[Cluster]
     cpu_ms: list[float] = field(default_factory=list)
     locked_ms: list[float] = field(default_factory=list)
+    connected_ms: list[float] = field(default_factory=list)
     connections: int = 0
 
     def _pids(self) -> list[int]:
@@ -55,14 +57,15 @@ class Side:
 
     async def play(self, seconds: float) -> None:
         """One phase; its warming up counts too, as spins and as cost."""
-        spins_before, cpu_before = self.contender.answered, cpu_s(self._pids())
+        spins_before, cpu_before, began = self.contender.answered, cpu_s(self._pids()), perf_counter()
         looking = asyncio.create_task(_waited_s(self.clusters))
         await self.contender.play(seconds)
         looking.cancel()
-        spins = self.contender.answered - spins_before
+        spins, took_s = self.contender.answered - spins_before, perf_counter() - began
         self.cpu_ms.append((cpu_s(self._pids()) - cpu_before) / spins * 1e3)
         self.locked_ms.append(await looking / spins * 1e3)
         self.connections = await _connected(self.clusters)
+        self.connected_ms.append(self.connections * took_s / spins * 1e3)
 
 
 async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure], list[str]]:
@@ -95,11 +98,13 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
 def _figure(mine: Side, other: Side) -> Figure:
     # Seldom, nobody waits for a lock at all: a ratio of sums has no zero below it.
     locks = Condition(sum(mine.locked_ms) / max(sum(other.locked_ms), 1e-9), LOCKS_REACH)
-    connections = Condition(mine.connections / other.connections, CONNECTIONS_REACH)
+    connections = Condition(middle(ratios(mine.connected_ms, other.connected_ms)), CONNECTIONS_REACH)
     more = {
         "waiting for locks, per spin": f"{middle(mine.locked_ms):g} against "
         f"{middle(other.locked_ms):g} ms, {locks}",
-        "connections": f"{mine.connections} against {other.connections}, {connections}",
+        "a connection's time, per spin": f"{middle(mine.connected_ms):g} against "
+        f"{middle(other.connected_ms):g} ms, {connections}; {mine.connections} connections "
+        f"against {other.connections}",
     }
     each = ratios(mine.cpu_ms, other.cpu_ms)
     return Figure(median(mine.cpu_ms), median(other.cpu_ms), each, more, [locks, connections])
