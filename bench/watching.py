@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import AsyncExitStack
+from time import perf_counter
 from typing import Final
 
 from bench import stage
@@ -33,7 +34,7 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
             print(f"round {number + 1} of {effort.repeats}", flush=True)
             wait_ms, told = await _play_watched(ours, watched, count, effort.seconds)
             waits_ms.append(wait_ms)
-            messages.append(told / effort.seconds)
+            messages.append(told)
             await unwatched.play(effort.seconds)
         answered = watched.answered + unwatched.answered
         found = await stage.audit_contributions(ours.jackpots_dsn, answered=answered)
@@ -47,16 +48,20 @@ async def run(names: Collection[str], effort: Effort) -> tuple[dict[str, Figure]
     return {"B15": Figure(middle(watched.rates), middle(unwatched.rates), each, more, [shown])}, found
 
 
-async def _play_watched(stack: Stack, contender: Contender, count: int, seconds: float) -> tuple[float, int]:
-    """The p99 of what changes waited, in milliseconds, and how many messages there were."""
+async def _play_watched(
+    stack: Stack, contender: Contender, count: int, seconds: float
+) -> tuple[float, float]:
+    """The p99 of what changes waited, in milliseconds, and how many messages there were in a second."""
     options = ("--count", str(count), "--pools", *POOLS)
     async with child("bench.watchers", stack.jackpot_address, *options) as watchers:
         assert await line_of(watchers) == "ready"
         tell(watchers, {})
         await line_of(watchers)
+        began = perf_counter()
         await contender.play(seconds)
         tell(watchers, {})
         seen = await line_of(watchers)
+        took_s = perf_counter() - began
     wait_ms = quantile(seen["waits"], 0.99) * 1e3
     print(f"  {seen['messages']} messages, a change waited p99 {wait_ms:.0f} ms", flush=True)
-    return wait_ms, seen["messages"]
+    return wait_ms, seen["messages"] / took_s
