@@ -34,7 +34,9 @@ def snapshot(version: int, payload: bytes = b"", key: str = KEY, age_ms: int = 0
 
 
 @pytest.fixture
-async def cache(redis_url: str) -> AsyncIterator[SnapshotCache]:
+async def cache(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SnapshotCache]:
+    """For what it says, not how soon: a machine that is busy elsewhere must not turn a value into a miss."""
+    monkeypatch.setattr("jackpot_server.cache.LIMIT_S", 5.0)
     cache = SnapshotCache(redis_url, "test")
     yield cache
     await cache.close()
