@@ -27,7 +27,7 @@ def every_spin_wins(_: pb.RecordContributionRequest) -> int:
 
 async def all_recorded(look: Look, jackpot: JackpotDouble, spins: set[UUID]) -> None:
     """Waits until every spin is answered; each was decided once, and its answer is kept."""
-    await eventually(look.is_empty, within_s=45)
+    await eventually(look.is_empty, within_s=15)
     assert await look.results() == spins
     assert {UUID(spin_id) for spin_id in jackpot.contributions} == spins
 
