@@ -16,7 +16,7 @@ from alembic import command, context, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from service_kit.schema import revision, versions_folder
+from service_kit.schema import migrations_folder, revision
 
 # Any fixed number: one per database is enough, as a database belongs to one package.
 _LOCK_KEY = 0x5350494E
@@ -81,5 +81,5 @@ def _script(config: Config, found: str | None) -> str:
 
 def _config(package: str) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(versions_folder(package).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations_folder(package)).replace("%", "%%"))
     return config

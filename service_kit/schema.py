@@ -30,14 +30,16 @@ async def schema_version(connection: asyncpg.Connection) -> int:
 
 def latest_version(package: str) -> int:
     """The number of the newest revision that `package` has, as its file is named; 0 without any."""
-    return max((int(file.name[:4]) for file in versions_folder(package).glob("[0-9]*.py")), default=0)
+    return max(
+        (int(file.name[:4]) for file in migrations_folder(package).glob("versions/[0-9]*.py")), default=0
+    )
 
 
-def versions_folder(package: str) -> Path:
-    """Where `package` keeps its revisions, NNNN_*.py."""
+def migrations_folder(package: str) -> Path:
+    """Where `package` keeps its revisions, versions/NNNN_*.py."""
     file = importlib.import_module(package).__file__
     assert file is not None, f"{package} is a namespace package, not a directory with migrations"
-    return Path(file).parent / "migrations/versions"
+    return Path(file).parent / "migrations"
 
 
 async def assert_migrated(connection: asyncpg.Connection, package: str) -> None:
